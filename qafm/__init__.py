@@ -1,0 +1,1 @@
+"""The torch-free core that trainer, server and client share."""

@@ -1,0 +1,194 @@
+"""The twelve attributes of Market-1501 (paper, Table 2), their place in the ATTRIBUTES tensor, and their file.
+
+An identity's attributes are one int8 per attribute, in the order of `SCHEMA`: the index of its value, from 0,
+or `MISSING`. The published file marks each colour in a field of its own and leaves some identities without any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from qafm.errors import InvalidDataset
+
+MISSING = -1
+"""An attribute that nobody annotated: it takes no part in that attribute's loss or score."""
+
+AttributeSplit = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute. `values` are the words for its values, `start` its first column in ATTRIBUTES.
+
+    A binary attribute takes one column, P(second value); any other takes one column a value, summing to 1.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    start: int
+
+    @property
+    def binary(self) -> bool:
+        return len(self.values) == 2
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.start + (1 if self.binary else len(self.values)))
+
+
+def _schema(*attributes: tuple[str, tuple[str, ...]]) -> tuple[Attribute, ...]:
+    placed, start = [], 0
+    for name, values in attributes:
+        placed.append(Attribute(name, values, start))
+        start = placed[-1].columns.stop
+    return tuple(placed)
+
+
+SCHEMA = _schema(
+    ("gender", ("male", "female")),
+    ("hair", ("short", "long")),
+    ("up", ("long", "short")),
+    ("down", ("long", "short")),
+    ("clothes", ("dress", "pants")),
+    ("hat", ("no", "yes")),
+    ("backpack", ("no", "yes")),
+    ("bag", ("no", "yes")),
+    ("handbag", ("no", "yes")),
+    ("age", ("young", "teen", "adult", "old")),
+    ("upcolour", ("black", "white", "red", "purple", "yellow", "gray", "blue", "green")),
+    ("downcolour", ("black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown")),
+)
+
+_COLOUR_PREFIX = {"upcolour": "up", "downcolour": "down"}
+
+
+def predicted(probabilities: np.ndarray) -> np.ndarray:
+    """The likeliest value of each attribute.
+
+    probabilities: float [..., 30], as the ATTRIBUTES tensor has them. Returns int8 [..., 12].
+    """
+    probabilities = np.asarray(probabilities)
+    return np.stack(
+        [
+            probabilities[..., a.start] > 0.5 if a.binary else probabilities[..., a.columns].argmax(-1)
+            for a in SCHEMA
+        ],
+        axis=-1,
+    ).astype(np.int8)
+
+
+def _fields(attribute: Attribute) -> tuple[str, ...]:
+    """The names of an attribute's fields in the file: one a colour, else one with the attribute's name."""
+    prefix = _COLOUR_PREFIX.get(attribute.name)
+    return tuple(prefix + value for value in attribute.values) if prefix else (attribute.name,)
+
+
+def read_attributes(path: Path, split: AttributeSplit) -> dict[int, np.ndarray]:
+    """Read one split of a `market_attribute.mat`.
+
+    Returns {pid: int8 [12]} in ascending order of pid. Fields are read by name: the published file orders them
+    differently in its two splits. Raises InvalidDataset for a file that is missing or not of this format.
+    """
+    path = Path(path)
+    table = _load_mat(path).get(split)
+    if table is None:
+        raise InvalidDataset(f"{path}: it has no '{split}' split; expected the structure market_attribute.{split}")
+    wanted = {"image_index", *(field for attribute in SCHEMA for field in _fields(attribute))}
+    if absent := sorted(wanted - table.keys()):
+        raise InvalidDataset(f"{path}: the {split} split lacks the field(s) {', '.join(absent)}")
+
+    pids = _pids(path, split, table["image_index"])
+    columns = [_values(path, split, table, attribute, len(pids)) for attribute in SCHEMA]
+    labels = np.stack(columns, axis=1)
+    return {int(pids[row]): labels[row] for row in np.argsort(pids)}
+
+
+def require_attributes(
+    attributes: Mapping[int, np.ndarray], pids: np.ndarray | list[int], path: Path
+) -> np.ndarray:
+    """int8 [N,12], the attributes of each of N pids. Raises InvalidDataset that names the pids `path` lacks."""
+    if absent := sorted({int(pid) for pid in pids} - attributes.keys()):
+        shown = ", ".join(f"{pid:04d}" for pid in absent[:5]) + (", ..." if len(absent) > 5 else "")
+        raise InvalidDataset(
+            f"{path}: no attributes for {len(absent)} of the identities in the images: {shown}. "
+            "Use the attribute file that belongs to this dataset"
+        )
+    return np.stack([attributes[int(pid)] for pid in pids])
+
+
+def write_attributes(
+    path: Path, train: Mapping[int, np.ndarray], test: Mapping[int, np.ndarray]
+) -> None:
+    """Write a `market_attribute.mat` in the published format: {pid: int8 [12]} for each split."""
+    from scipy.io import savemat
+
+    splits = {}
+    for split, attributes in (("train", train), ("test", test)):
+        pids = sorted(attributes)
+        labels = np.stack([attributes[pid] for pid in pids])
+        fields: dict[str, np.ndarray] = {}
+        for column, attribute in enumerate(SCHEMA):
+            names = _fields(attribute)
+            for value, name in enumerate(names):
+                chosen = labels[:, column] == value if len(names) > 1 else labels[:, column]
+                fields[name] = (chosen + 1).astype(np.uint8)[None]
+        index = np.empty((1, len(pids)), dtype=object)
+        index[0] = [f"{pid:04d}" for pid in pids]
+        fields["image_index"] = index
+        splits[split] = fields
+    savemat(path, {"market_attribute": splits})
+
+
+def _load_mat(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    from scipy.io import loadmat  # an extra: the server reads no attribute file
+
+    if not path.is_file():
+        raise InvalidDataset(f"{path}: no such file; expected the attribute file market_attribute.mat")
+    try:
+        root = loadmat(path, squeeze_me=True)["market_attribute"][()]
+        return {
+            split: {field: np.atleast_1d(root[split][()][field][()]) for field in root[split].dtype.names}
+            for split in root.dtype.names
+        }
+    except Exception as error:  # scipy raises many types on a damaged file, and has no common base for them
+        raise InvalidDataset(
+            f"{path}: not a market_attribute.mat ({type(error).__name__}: {error}); expected a MATLAB file "
+            "with the structure market_attribute, fields train and test"
+        ) from error
+
+
+def _pids(path: Path, split: str, names: np.ndarray) -> np.ndarray:
+    try:
+        pids = np.array([int(str(name)) for name in names], dtype=np.int64)
+    except ValueError as error:
+        raise InvalidDataset(f"{path}: the {split} split's image_index is not a list of numbers: {error}") from error
+    if len(set(pids.tolist())) < len(pids):
+        raise InvalidDataset(f"{path}: the {split} split lists an identity twice in image_index")
+    return pids
+
+
+def _values(
+    path: Path, split: str, table: dict[str, np.ndarray], attribute: Attribute, count: int
+) -> np.ndarray:
+    """int8 [count], the values of one attribute, from 0; MISSING where every colour says no."""
+    fields = _fields(attribute)
+    for field in fields:
+        most = 2 if len(fields) > 1 else len(attribute.values)
+        values = table[field]
+        if values.shape != (count,) or not np.isin(values, np.arange(1, most + 1)).all():
+            raise InvalidDataset(
+                f"{path}: the {split} split's field {field} has shape {values.shape} and values "
+                f"{np.unique(values).tolist()}; expected {count} values from 1 to {most}"
+            )
+    if len(fields) == 1:
+        return (table[fields[0]].astype(np.int8) - 1).astype(np.int8)
+    marked = np.stack([table[field] == 2 for field in fields])
+    if (twice := marked.sum(axis=0) > 1).any():
+        pid = table["image_index"][twice.argmax()]
+        raise InvalidDataset(f"{path}: identity {pid} of the {split} split has two {attribute.name} values")
+    return np.where(marked.any(axis=0), marked.argmax(axis=0), MISSING).astype(np.int8)

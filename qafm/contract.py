@@ -1,0 +1,103 @@
+"""The tensor contract: the one place that names models, tensors, types and sizes.
+
+The model repository, the exported graphs, the server and the client are all held against it by tests,
+and the client holds a live server against it on connecting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+HEIGHT, WIDTH = 384, 128
+"""Size in pixels at which every network sees a crop."""
+
+PERTURBATION_COUNT = 34
+VIEW_COUNT = 1 + PERTURBATION_COUNT
+"""View 0 is the crop itself; views 1 to 34 are its perturbations, in the order of `qafm.perturbations`."""
+
+VECTOR_SIZE = 1024
+"""Length of the visual vector v_a and of the semantic vector v_s."""
+FEATURE_SIZE = 2048
+"""Length of the features whose scatter is the identifiability score."""
+DESCRIPTOR_SIZE = 1000
+ATTRIBUTE_SIZE = 30
+"""Nine sigmoids, then softmaxes over 4 ages, 8 upper and 9 lower colours: see `qafm.attributes`."""
+
+MAX_BATCH_SIZE = 8
+"""Of every model and every variant: an ensemble may not allow more than its parts."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+DataType = Literal["UINT8", "FP32", "STRING"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of one model, without its batch dimension. `dtype` is Triton's name for the type."""
+
+    name: str
+    dtype: DataType
+    dims: tuple[int, ...]
+
+    @property
+    def wire_dtype(self) -> str:
+        """The type as the inference protocol writes it: a STRING travels as BYTES."""
+        return "BYTES" if self.dtype == "STRING" else self.dtype
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the repository. `backend` is what its `config.pbtxt` names."""
+
+    name: str
+    backend: Literal["python", "onnxruntime", "ensemble"]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+IMAGE = Tensor("IMAGE", "STRING", (1,))
+CROP = Tensor("CROP", "UINT8", (HEIGHT, WIDTH, 3))
+VIEWS = Tensor("VIEWS", "UINT8", (VIEW_COUNT, HEIGHT, WIDTH, 3))
+VISUAL = Tensor("VISUAL", "FP32", (VECTOR_SIZE,))
+SEMANTIC = Tensor("SEMANTIC", "FP32", (VECTOR_SIZE,))
+ATTRIBUTES = Tensor("ATTRIBUTES", "FP32", (ATTRIBUTE_SIZE,))
+FEATURES = Tensor("FEATURES", "FP32", (VIEW_COUNT, FEATURE_SIZE))
+IDENTIFIABILITY = Tensor("IDENTIFIABILITY", "FP32", (1,))
+ALPHA = Tensor("ALPHA", "FP32", (1,))
+DESCRIPTOR = Tensor("DESCRIPTOR", "FP32", (DESCRIPTOR_SIZE,))
+# The fusion passes its inputs through: an ensemble output that also feeds a step deadlocks a request that
+# asks for only some of the outputs, so the ensembles publish these instead.
+VISUAL_USED = Tensor("VISUAL_USED", "FP32", VISUAL.dims)
+SEMANTIC_USED = Tensor("SEMANTIC_USED", "FP32", SEMANTIC.dims)
+ALPHA_USED = Tensor("ALPHA_USED", "FP32", ALPHA.dims)
+
+QAFM = "qafm"
+QAFM_FIXED_ALPHA = "qafm_fixed_alpha"
+
+_MODELS = (
+    Model("views", "python", (IMAGE,), (CROP, VIEWS)),
+    Model("apn", "onnxruntime", (CROP,), (VISUAL,)),
+    Model("apan", "onnxruntime", (CROP,), (SEMANTIC, ATTRIBUTES)),
+    Model("iqa", "onnxruntime", (VIEWS,), (FEATURES,)),
+    Model("alpha", "python", (FEATURES,), (IDENTIFIABILITY, ALPHA)),
+    Model(
+        "fusion",
+        "onnxruntime",
+        (VISUAL, SEMANTIC, ALPHA),
+        (DESCRIPTOR, VISUAL_USED, SEMANTIC_USED, ALPHA_USED),
+    ),
+    Model(QAFM, "ensemble", (IMAGE,), (DESCRIPTOR, ALPHA, IDENTIFIABILITY, ATTRIBUTES, VISUAL, SEMANTIC)),
+    Model(QAFM_FIXED_ALPHA, "ensemble", (IMAGE, ALPHA), (DESCRIPTOR, ATTRIBUTES, VISUAL, SEMANTIC)),
+)
+
+MODELS: dict[str, Model] = {model.name: model for model in _MODELS}
+GRAPHS: tuple[str, ...] = tuple(model.name for model in _MODELS if model.backend == "onnxruntime")
+"""The models that are exported networks: apn, apan, iqa, fusion."""
+ENSEMBLES: tuple[str, ...] = (QAFM, QAFM_FIXED_ALPHA)
+
+MANIFEST_PARAMETER = "manifest"
+"""Name of the `parameters` entry of both ensembles that carries the manifest (JSON)."""
+ALPHA_FILE = "alpha.npz"
+"""The weight network's arrays, in the version folder of the `alpha` model."""

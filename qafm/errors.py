@@ -1,0 +1,60 @@
+"""Every error the project raises on purpose.
+
+    QafmError
+    ├── InvalidImage        an image that cannot be described; fails its own request only
+    ├── InvalidDataset      a dataset folder, file name or attribute file that does not hold
+    ├── InvalidDescriptors  a descriptor file, or a pair of them, that cannot be ranked
+    ├── InvalidSettings     a training setting that is unknown, of the wrong type or out of range
+    ├── InvalidCheckpoint   a checkpoint that is missing, damaged or made for other settings
+    ├── ExportRefused       a model that did not pass its gate: nothing was installed
+    ├── ContractMismatch    a server whose models are not the ones this client was written for
+    ├── ServerUnreachable   no server answers at the given address
+    ├── ServerFailed        a server that does not start, or died
+    └── RequestFailed       a request that the server answered with an error
+
+A message says what was wrong, what was expected, what was found and what to do next.
+"""
+
+
+class QafmError(Exception):
+    """Base of every error below."""
+
+
+class InvalidImage(QafmError):
+    """The bytes are not an image that can be described. The message is safe to show to a remote caller."""
+
+
+class InvalidDataset(QafmError):
+    """A dataset folder, file name or attribute file does not hold what it should."""
+
+
+class InvalidDescriptors(QafmError):
+    """A descriptor file, or a pair of them, cannot be ranked."""
+
+
+class InvalidSettings(QafmError):
+    """A setting is unknown, has the wrong type or is out of range."""
+
+
+class InvalidCheckpoint(QafmError):
+    """A checkpoint is missing, damaged, or made for other settings."""
+
+
+class ExportRefused(QafmError):
+    """An exported model did not pass its gate. Nothing was installed."""
+
+
+class ContractMismatch(QafmError):
+    """The server's models differ from the contract."""
+
+
+class ServerUnreachable(QafmError):
+    """No server answers at the given address."""
+
+
+class ServerFailed(QafmError):
+    """The server could not be started, or died."""
+
+
+class RequestFailed(QafmError):
+    """The server answered a request with an error."""

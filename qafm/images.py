@@ -1,0 +1,90 @@
+"""From encoded bytes to the pixels every part of the system sees: one decoder, one resize.
+
+The bytes come from anyone, so the decoder bounds what it accepts before it decodes, and every failure is an
+InvalidImage whose message says what was wrong with the picture.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from qafm.contract import HEIGHT, WIDTH
+from qafm.errors import InvalidImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MAX_BYTES = 16 * 1024 * 1024
+MAX_PIXELS = 32_000_000
+MIN_SIDE = 4
+"""Under four pixels on a side there is nothing left to recognise, and bars and ovals cover everything."""
+MAX_SIDE = 1024
+"""A larger crop is first reduced to this: perturbing it at full size costs much and changes little."""
+
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Decode an image file to a crop: uint8 [H,W,3], RGB, upright, no side over MAX_SIDE.
+
+    JPEG, PNG, WebP and BMP in any mode: grey, palette and CMYK become RGB, 16 bits become 8, transparency is laid
+    over white, the EXIF orientation is applied, an animation gives its first picture.
+    Raises InvalidImage, naming the reason.
+    """
+    if not data:
+        raise InvalidImage("the image is empty (0 bytes); expected an encoded JPEG, PNG, WebP or BMP")
+    if len(data) > MAX_BYTES:
+        raise InvalidImage(f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are accepted")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(_reduced(_as_rgb(upright)))
+    except InvalidImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InvalidImage(f"the image is too large: at most {MAX_PIXELS:,} pixels are accepted") from error
+    except Image.UnidentifiedImageError as error:
+        raise InvalidImage(
+            f"the {len(data):,} bytes are not a JPEG, PNG, WebP or BMP image (they begin {data[:8]!r})"
+        ) from error
+    except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError, struct.error ...
+        raise InvalidImage(f"the image is damaged and cannot be decoded: {error}") from error
+
+
+def resize(crop: np.ndarray) -> np.ndarray:
+    """The one resize: a crop uint8 [H,W,3] of any size to uint8 [384,128,3], bilinear with antialiasing (Pillow)."""
+    return np.asarray(Image.fromarray(crop).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InvalidImage(
+            f"the image is {width}x{height} = {width * height:,} pixels; at most {MAX_PIXELS:,} are accepted"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise InvalidImage(
+            f"the image is {width}x{height} pixels; a person needs at least {MIN_SIDE} on either side"
+        )
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT:
+        # Pillow clips 16-bit grey at 255 when it converts; 257 maps 65535 to 255 exactly.
+        grey = np.asarray(image, dtype=np.float64) / 257
+        return Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    longest = max(image.size)
+    if longest <= MAX_SIDE:
+        return image
+    width, height = (max(MIN_SIDE, round(side * MAX_SIDE / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
