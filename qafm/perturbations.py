@@ -1,0 +1,214 @@
+"""The 34 perturbations of a crop whose effect on a network's features tells its quality (paper, section V).
+
+Each is applied alone, to the crop at its own resolution, rounded to uint8 once, and resized only afterwards:
+
+    1-4    lighting    HSV value moved by -90, -45, +45, +90
+    5-7    blur        Gaussian, sd 1, 1.5, 1.85 pixels
+    8-23   occlusion   a black bar at the top, bottom, left, right, each over 5, 10, 15, 20 % of that side
+    24-31  background  red, green, blue, yellow outside an oval of 0.90, then of 0.75 of each side
+    32-34  noise       Gaussian, salt and pepper, speckle, drawn from `numpy.random.default_rng(index)`
+
+`python -m qafm.perturbations IMAGE --out DIR` writes all 35 views as the networks see them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from qafm.contract import HEIGHT, PERTURBATION_COUNT, VIEW_COUNT, WIDTH
+from qafm.errors import QafmError
+from qafm.images import decode, resize
+
+LIGHTING_OFFSETS = (-90, -45, 45, 90)
+BLUR_SIGMAS = (1.0, 1.5, 1.85)
+BAR_SIDES = ("top", "bottom", "left", "right")
+BAR_FRACTIONS = (0.05, 0.10, 0.15, 0.20)
+OVAL_AXES = (0.90, 0.75)
+OVAL_COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
+GAUSSIAN_NOISE_SD = 10.0
+SALT_FRACTION = PEPPER_FRACTION = 0.02
+SPECKLE_SD = 0.1
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One of the 34. `apply` takes a crop uint8 [H,W,3] and returns a new one of the same size."""
+
+    index: int
+    family: str
+    name: str
+    parameters: dict[str, object]
+    apply: Callable[[np.ndarray], np.ndarray]
+
+
+def views(crop: np.ndarray) -> np.ndarray:
+    """The crop and its 34 perturbations as the networks see them.
+
+    crop: uint8 [H,W,3], RGB. Returns uint8 [35,384,128,3]; view 0 is the crop itself. The same crop always gives
+    bitwise the same views.
+    """
+    seen = np.empty((VIEW_COUNT, HEIGHT, WIDTH, 3), np.uint8)
+    seen[0] = resize(crop)
+    for perturbation in PERTURBATIONS:
+        seen[perturbation.index] = resize(perturbation.apply(crop))
+    return seen
+
+
+@lru_cache(maxsize=len(LIGHTING_OFFSETS))
+def _lighting_table(offset: int) -> np.ndarray:
+    """uint8 [256,256]: what a channel value c becomes in a pixel of HSV value V, at [V, c]."""
+    value = np.arange(256)[:, None]
+    moved = np.clip(value + offset, 0, 255)
+    channel = np.arange(256)[None]
+    scaled = np.where(value > 0, channel * moved / np.maximum(value, 1), moved)
+    return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+
+
+def _lighting(crop: np.ndarray, offset: int) -> np.ndarray:
+    # Both the value and the channel are bytes, so every possible result fits a table.
+    return _lighting_table(offset)[crop.max(axis=2, keepdims=True), crop]
+
+
+def _blur(crop: np.ndarray, sigma: float) -> np.ndarray:
+    """A true Gaussian, radius ceil(4 sigma), edges replicated."""
+    radius = math.ceil(4 * sigma)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    blurred = crop.astype(np.float32)
+    for axis in (0, 1):
+        length = blurred.shape[axis]
+        pad = [(0, 0)] * 3
+        pad[axis] = (radius, radius)
+        padded = np.pad(blurred, pad, mode="edge")
+        taps = (
+            weight * padded.take(range(start, start + length), axis=axis) for start, weight in enumerate(weights)
+        )
+        blurred = sum(taps)
+    return _to_uint8(blurred)
+
+
+def _bar(crop: np.ndarray, side: str, fraction: float) -> np.ndarray:
+    height, width = crop.shape[:2]
+    thickness = round(fraction * (height if side in ("top", "bottom") else width))
+    barred = crop.copy()
+    if side == "top":
+        barred[:thickness] = 0
+    elif side == "bottom":
+        barred[height - thickness :] = 0
+    elif side == "left":
+        barred[:, :thickness] = 0
+    else:
+        barred[:, width - thickness :] = 0
+    return barred
+
+
+def _oval(crop: np.ndarray, axes: float, colour: str) -> np.ndarray:
+    """A hard-edged ellipse in the middle, its axes a fraction of each side, the colour outside it."""
+    height, width = crop.shape[:2]
+    y = (np.arange(height) + 0.5 - height / 2) / (axes * height / 2)
+    x = (np.arange(width) + 0.5 - width / 2) / (axes * width / 2)
+    inside = y[:, None] ** 2 + x[None] ** 2 <= 1
+    return np.where(inside[..., None], crop, np.array(OVAL_COLOURS[colour], np.uint8))
+
+
+def _gaussian_noise(crop: np.ndarray, seed: int) -> np.ndarray:
+    return _to_uint8(crop + np.random.default_rng(seed).normal(0, GAUSSIAN_NOISE_SD, crop.shape))
+
+
+def _salt_and_pepper(crop: np.ndarray, seed: int) -> np.ndarray:
+    """One uniform number a pixel: under 0.02 it turns white, from 0.98 on black."""
+    drawn = np.random.default_rng(seed).random(crop.shape[:2])
+    speckled = crop.copy()
+    speckled[drawn < SALT_FRACTION] = 255
+    speckled[drawn >= 1 - PEPPER_FRACTION] = 0
+    return speckled
+
+
+def _speckle(crop: np.ndarray, seed: int) -> np.ndarray:
+    return _to_uint8(crop * (1 + np.random.default_rng(seed).normal(0, SPECKLE_SD, crop.shape)))
+
+
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    return np.rint(values).clip(0, 255).astype(np.uint8)
+
+
+def _perturbations() -> tuple[Perturbation, ...]:
+    listed: list[Perturbation] = []
+
+    def add(function: Callable[..., np.ndarray], family: str, name: str, **parameters: object) -> None:
+        listed.append(
+            Perturbation(
+                len(listed) + 1, family, name, parameters, lambda crop: function(crop, **parameters)
+            )
+        )
+
+    for offset in LIGHTING_OFFSETS:
+        add(_lighting, "lighting", f"lighting{offset:+d}", offset=offset)
+    for sigma in BLUR_SIGMAS:
+        add(_blur, "blur", f"blur-{sigma:g}", sigma=sigma)
+    for side in BAR_SIDES:
+        for fraction in BAR_FRACTIONS:
+            add(_bar, "occlusion", f"bar-{side}-{fraction:.0%}", side=side, fraction=fraction)
+    for axes in OVAL_AXES:
+        for colour in OVAL_COLOURS:
+            add(_oval, "background", f"oval-{axes:.2f}-{colour}", axes=axes, colour=colour)
+    for function, name in (
+        (_gaussian_noise, "gaussian"),
+        (_salt_and_pepper, "salt-and-pepper"),
+        (_speckle, "speckle"),
+    ):
+        add(function, "noise", f"noise-{name}", seed=len(listed) + 1)
+    return tuple(listed)
+
+
+PERTURBATIONS: tuple[Perturbation, ...] = _perturbations()
+assert len(PERTURBATIONS) == PERTURBATION_COUNT
+
+
+def write_views(image: Path, out: Path) -> None:
+    """Write the 35 views of an image file as PNG files, numbered in order, and `manifest.json` about them.
+
+    Raises InvalidImage where the file is not an image, OSError where it cannot be read or `out` not written.
+    """
+    seen = views(decode(image.read_bytes()))
+    out.mkdir(parents=True, exist_ok=True)
+    described: list[dict[str, object]] = [
+        {"index": 0, "family": "original", "name": "original", "parameters": {}},
+        *({key: getattr(p, key) for key in ("index", "family", "name", "parameters")} for p in PERTURBATIONS),
+    ]
+    for entry, view in zip(described, seen, strict=True):
+        entry["file"] = f"{entry['index']:02d}-{entry['name']}.png".replace("%", "pct").replace("+", "plus")
+        Image.fromarray(view).save(out / str(entry["file"]))
+    manifest = {"image": image.name, "height": HEIGHT, "width": WIDTH, "views": described}
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m qafm.perturbations",
+        description="Write the 35 views of an image, resized as the networks see them, and manifest.json.",
+    )
+    parser.add_argument("image", type=Path, help="a JPEG, PNG, WebP or BMP file")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the PNG files; made if missing")
+    options = parser.parse_args(arguments)
+    try:
+        write_views(options.image, options.out)
+    except (QafmError, OSError) as error:
+        print(f"{options.image}: {error}" if isinstance(error, QafmError) else error, file=sys.stderr)
+        return 2
+    print(f"{VIEW_COUNT} views of {options.image} in {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
