@@ -1,0 +1,116 @@
+"""The four networks as ONNX graphs with the contract's tensors: pixels in, normalisation inside, any batch size."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from qafm.contract import GRAPHS, MODELS, VIEW_COUNT
+from qafm.contract import Tensor as Spec
+from train.checkpoint import Networks
+from train.networks import APAN, APN, IQA, Fusion, Pixels
+from train.networks.apan import attribute_probabilities
+
+OPSET = 18
+"""Old enough for the ONNX Runtime and TensorRT of every supported server."""
+GRAPH_FILE = "model.onnx"
+
+
+class APNGraph(nn.Module):
+    def __init__(self, apn: APN) -> None:
+        super().__init__()
+        self.pixels, self.apn = Pixels(), apn
+
+    def forward(self, crop: Tensor) -> Tensor:
+        return self.apn(self.pixels(crop))
+
+
+class APANGraph(nn.Module):
+    def __init__(self, apan: APAN) -> None:
+        super().__init__()
+        self.pixels, self.apan = Pixels(), apan
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
+        semantic, logits = self.apan(self.pixels(crop))
+        return semantic, attribute_probabilities(logits)
+
+
+class IQAGraph(nn.Module):
+    def __init__(self, iqa: IQA) -> None:
+        super().__init__()
+        self.pixels, self.iqa = Pixels(), iqa
+
+    def forward(self, views: Tensor) -> Tensor:
+        # Cast before the reshape: TensorRT reshapes no uint8.
+        folded = self.pixels(views.float().flatten(0, 1))
+        return self.iqa(folded).unflatten(0, (-1, VIEW_COUNT))
+
+
+class FusionGraph(nn.Module):
+    """Passes its inputs through, for the ensembles to publish (see the contract)."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
+        descriptor = self.fusion(visual, semantic, alpha.squeeze(1))
+        return descriptor, visual.clone(), semantic.clone(), alpha.clone()
+
+
+def graph_modules(networks: Networks) -> dict[str, nn.Module]:
+    """The graphs as PyTorch modules, by model name: contract tensors, batch first, in and out."""
+    modules = {
+        "apn": APNGraph(networks.apn),
+        "apan": APANGraph(networks.apan),
+        "iqa": IQAGraph(networks.iqa),
+        "fusion": FusionGraph(networks.fusion),
+    }
+    assert modules.keys() == set(GRAPHS)
+    return {name: module.eval() for name, module in modules.items()}
+
+
+def write_graph(name: str, module: nn.Module, path: Path) -> None:
+    """Export one module to an ONNX file, float32, with the contract's names and a dynamic batch."""
+    model = MODELS[name]
+    batch = torch.export.Dim("batch", min=1, max=64)
+    with _quiet():
+        program = torch.onnx.export(
+            module.cpu(),
+            tuple(_example(spec) for spec in model.inputs),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[spec.name for spec in model.inputs],
+            output_names=[spec.name for spec in model.outputs],
+            dynamic_shapes=tuple({0: batch} for _ in model.inputs),
+            verbose=False,
+        )
+    program.save(path, external_data=False)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def _example(spec: Spec) -> Tensor:
+    # Two in the batch: a size of one would be taken for a constant.
+    dtype = torch.uint8 if spec.dtype == "UINT8" else torch.float32
+    return torch.zeros((2, *spec.dims), dtype=dtype)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells its own developers much that users of this project can do nothing about."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

@@ -1,0 +1,68 @@
+"""The gate: what was exported must compute what was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.pipelines import Pipeline
+from qafm.errors import ExportRefused
+
+SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may be off: absolutely, or relative to its largest value."""
+
+    limit: float
+    relative: bool = False
+
+    def measure(self, expected: np.ndarray, got: np.ndarray) -> float:
+        difference = float(np.abs(expected - got).max())
+        return difference / float(np.abs(expected).max()) if self.relative else difference
+
+
+TOLERANCES = {
+    "DESCRIPTOR": Tolerance(1e-4),
+    "ALPHA": Tolerance(1e-4),
+    "IDENTIFIABILITY": Tolerance(1e-3, relative=True),
+    "ATTRIBUTES": Tolerance(1e-4),
+    "VISUAL": Tolerance(1e-4, relative=True),
+    "SEMANTIC": Tolerance(1e-4, relative=True),
+    "FEATURES": Tolerance(1e-4, relative=True),
+}
+"""In float32. DESIGN-level promises for the first three; the rest so that a fault is found where it lies."""
+
+
+def sample_crops(count: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
+    """Crops uint8 [128,64,3] of coarse blocks under fine noise: edges and texture, and nobody's picture."""
+    generator = np.random.default_rng(seed)
+    crops = []
+    for _ in range(count):
+        blocks = generator.integers(0, 256, (8, 4, 3)).repeat(16, axis=0).repeat(16, axis=1)
+        crops.append((blocks + generator.normal(0, 12, blocks.shape)).clip(0, 255).astype(np.uint8))
+    return crops
+
+
+def check_parity(expected: Pipeline, exported: Pipeline) -> dict[str, float]:
+    """The differences between two pipelines, by output.
+
+    `expected` sees the sample crops one by one and `exported` all in one batch, so that a graph which mixes its
+    batch up is found too. Raises ExportRefused where a difference exceeds its tolerance or is not a number.
+    """
+    crops = sample_crops()
+    singles = [expected.describe([crop]) for crop in crops]
+    batch = exported.describe(crops)
+    differences = {
+        name: tolerance.measure(np.concatenate([single[name] for single in singles]), batch[name])
+        for name, tolerance in TOLERANCES.items()
+    }
+    failed = [name for name, difference in differences.items() if not difference <= TOLERANCES[name].limit]
+    if failed:
+        raise ExportRefused(
+            "the exported graphs do not compute what was trained; nothing was installed: "
+            + ", ".join(f"{name} is off by {differences[name]:.2g}, allowed {TOLERANCES[name].limit:.2g}" for name in failed)
+        )
+    return differences

@@ -1,0 +1,77 @@
+"""The whole pipeline in one process, in PyTorch and in ONNX Runtime: what the served ensemble is held against."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from export.graphs import GRAPH_FILE, graph_modules
+from qafm.alpha import AlphaNetwork
+from qafm.contract import ALPHA_FILE, MODELS
+from qafm.identifiability import identifiability
+from qafm.perturbations import views
+from train.checkpoint import Networks
+
+
+class Pipeline(ABC):
+    """Crops to the ensemble's outputs. `run` is one network, by the contract's tensors."""
+
+    weighting: AlphaNetwork
+
+    @abstractmethod
+    def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One graph on a batch: arrays by tensor name, batch first."""
+
+    def describe(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Crops, uint8 [H,W,3] each, as one batch. Returns the outputs of the `qafm` ensemble and FEATURES."""
+        seen = np.stack([views(crop) for crop in crops])
+        crop = seen[:, 0]
+        outputs = {**self.run("apn", {"CROP": crop}), **self.run("apan", {"CROP": crop})}
+        outputs |= self.run("iqa", {"VIEWS": seen})
+        scores = [identifiability(features) for features in outputs["FEATURES"]]
+        outputs["IDENTIFIABILITY"] = np.array(scores, np.float32)[:, None]
+        outputs["ALPHA"] = np.array([self.weighting.alpha(score) for score in scores], np.float32)[:, None]
+        fused = self.run("fusion", {name: outputs[name] for name in ("VISUAL", "SEMANTIC", "ALPHA")})
+        return outputs | {"DESCRIPTOR": fused["DESCRIPTOR"]}
+
+
+class TorchPipeline(Pipeline):
+    """The trained networks as they are, float32, eager."""
+
+    def __init__(self, networks: Networks) -> None:
+        self.modules = graph_modules(networks)
+        self.weighting = networks.weighting.network()
+
+    def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        spec = MODELS[model]
+        with torch.inference_mode():
+            outputs = self.modules[model](*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {tensor.name: output.numpy() for tensor, output in zip(spec.outputs, outputs, strict=True)}
+
+
+class OnnxPipeline(Pipeline):
+    """The exported graphs of a model repository, in ONNX Runtime on the CPU."""
+
+    def __init__(self, repository: Path) -> None:
+        self.repository = repository
+        self.weighting = AlphaNetwork.load(repository / "alpha" / "1" / ALPHA_FILE)
+        self.sessions: dict[str, onnxruntime.InferenceSession] = {}
+
+    def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        session = self.sessions.get(model) or self.sessions.setdefault(model, self._session(model))
+        names = [tensor.name for tensor in MODELS[model].outputs]
+        feeds = {tensor.name: inputs[tensor.name] for tensor in MODELS[model].inputs}
+        return dict(zip(names, session.run(names, feeds), strict=True))
+
+    def _session(self, model: str) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        # As the server is set: threads that spin take the cores from the other networks.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = self.repository / model / "1" / GRAPH_FILE
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

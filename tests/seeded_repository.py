@@ -1,0 +1,27 @@
+"""A complete model repository from untrained networks of demo size: the real exporter, without the training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from export.repository import install
+from train.checkpoint import Networks
+from train.settings import load_preset
+
+
+def seeded_networks(seed: int = 0) -> Networks:
+    """Networks whose outputs vary with the picture as trained ones' do, the same at each call."""
+    torch.manual_seed(seed)
+    networks = Networks.untrained(load_preset("demo").network)
+    # The spread of Q that these random features show, so that alpha is not stuck at either end.
+    networks.weighting.mu.fill_(2.0)
+    networks.weighting.sigma.fill_(1.0)
+    return networks
+
+
+def make_seeded_repository(directory: Path) -> Path:
+    """Install a repository into `directory` and return its path."""
+    install(seeded_networks(), directory, {"run": "seeded, untrained"})
+    return directory

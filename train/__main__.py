@@ -1,0 +1,47 @@
+"""`python -m train`: from a dataset to a run that can be exported."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from qafm.errors import QafmError
+from train.pipeline import train
+from train.settings import STAGES, load_preset, preset_names
+
+Preset = Enum("Preset", {name: name for name in preset_names()}, type=str)  # type: ignore[misc]
+StageChoice = Enum("StageChoice", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
+
+
+def main(
+    preset: Annotated[Preset, typer.Option(help="Settings to train with.")],
+    data: Annotated[Path, typer.Option(help="Dataset folder in Market-1501's layout.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the run.", show_default=False)],
+    stage: Annotated[StageChoice | None, typer.Option(help="Only this stage.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was interrupted.")] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(help='First weights of the trunks: "imagenet", "none" or a file.', show_default="the preset's"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="the preset's")] = None,
+) -> None:
+    """Train the image-quality network, the two branches and their fusion on a dataset."""
+    console = Console()
+    given = {"weights": weights, "seed": seed}
+    try:
+        settings = load_preset(preset.value, **{key: value for key, value in given.items() if value is not None})
+        train(settings, data, out, stage=stage and stage.value, resume=resume, console=console)
+    except QafmError as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    console.print(f"[green]done[/]: {out}; next: python -m export {out}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,133 @@
+"""A training run on disk, and reading it back.
+
+    RUN/settings.yaml           the resolved settings
+    RUN/iqa.pt apan.pt joint.pt one checkpoint a stage, replaced as a whole after each epoch
+    RUN/data.json               what it was trained on: name, counts, fingerprint
+    RUN/identifiability.npz     Q of the training crops
+    RUN/metrics.jsonl           one line a step
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qafm.errors import InvalidCheckpoint
+from train.networks import APAN, APN, IQA, Fusion, Trunk
+from train.networks.fusion import Weighting
+from train.settings import NetworkSettings, Settings, StageName, load_settings
+
+FORMAT = 1
+SETTINGS_FILE = "settings.yaml"
+DATA_FILE = "data.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One stage of a run. `epoch` counts finished epochs; `complete` says whether it was the last one."""
+
+    stage: StageName
+    epoch: int
+    complete: bool
+    pids: tuple[int, ...]
+    networks: dict[str, dict[str, Tensor]]
+    optimizers: dict[str, dict[str, Any]]
+
+    def restore(self, networks: Mapping[str, nn.Module]) -> None:
+        """Load the weights strictly: every one, none left over. Raises InvalidCheckpoint."""
+        for name, network in networks.items():
+            if name not in self.networks:
+                raise InvalidCheckpoint(f"the {self.stage} checkpoint has no network {name!r}")
+            try:
+                network.load_state_dict(self.networks[name], strict=True)
+            except RuntimeError as error:
+                raise InvalidCheckpoint(
+                    f"the {self.stage} checkpoint does not fit the {name} network of these settings: {error}"
+                ) from error
+
+
+def checkpoint_path(run: Path, stage: StageName) -> Path:
+    return run / f"{stage}.pt"
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
+    """Write a stage's checkpoint. A crash in the middle leaves the one before it intact."""
+    path = checkpoint_path(run, checkpoint.stage)
+    unfinished = path.with_suffix(".pt.partial")
+    torch.save({"format": FORMAT, **vars(checkpoint)}, unfinished)
+    with unfinished.open("rb") as written:
+        os.fsync(written.fileno())
+    unfinished.replace(path)
+
+
+def load_checkpoint(run: Path, stage: StageName) -> Checkpoint:
+    """Read a stage's checkpoint. Raises InvalidCheckpoint where it is missing, damaged or of another format."""
+    path = checkpoint_path(run, stage)
+    if not path.is_file():
+        raise InvalidCheckpoint(
+            f"{path}: no such checkpoint; train it with `python -m train --stage {stage} --out {run} ...`"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types on a damaged file
+        raise InvalidCheckpoint(f"{path}: damaged or not a checkpoint ({error}); train the stage again") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise InvalidCheckpoint(f"{path}: not a checkpoint of format {FORMAT}; it was written by another version")
+    return Checkpoint(**content)
+
+
+def build_trunk(settings: NetworkSettings) -> Trunk:
+    return Trunk(settings.blocks, settings.width_per_group)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that a run is exported as, in evaluation mode."""
+
+    iqa: IQA
+    apn: APN
+    apan: APAN
+    fusion: Fusion
+    weighting: Weighting
+
+    @classmethod
+    def untrained(cls, settings: NetworkSettings) -> Networks:
+        """With fresh weights, drawn from torch's global generator."""
+        networks = cls(
+            iqa=IQA(build_trunk(settings)),
+            apn=APN(build_trunk(settings), settings.channels),
+            apan=APAN(build_trunk(settings), settings.channels),
+            fusion=Fusion(),
+            weighting=Weighting(),
+        )
+        for network in vars(networks).values():
+            network.eval()
+        return networks
+
+
+def load_run_settings(run: Path) -> Settings:
+    """The settings of a run. Raises InvalidCheckpoint where `run` is not one."""
+    path = run / SETTINGS_FILE
+    if not path.is_file():
+        raise InvalidCheckpoint(f"{run}: not a training run (no {SETTINGS_FILE}); make one with `python -m train`")
+    return load_settings(path)
+
+
+def load_networks(run: Path) -> Networks:
+    """The trained networks of a finished run. Raises InvalidCheckpoint."""
+    networks = Networks.untrained(load_run_settings(run).network)
+    for stage, names in (("iqa", ["iqa"]), ("joint", ["apn", "apan", "fusion", "weighting"])):
+        checkpoint = load_checkpoint(run, stage)
+        if not checkpoint.complete:
+            raise InvalidCheckpoint(
+                f"{checkpoint_path(run, stage)}: the {stage} stage stopped after {checkpoint.epoch} epochs; "
+                f"finish it with `python -m train --out {run} --resume ...`"
+            )
+        checkpoint.restore({name: getattr(networks, name) for name in names})
+    return networks

@@ -1,0 +1,197 @@
+"""Training crops: which ones, in which batches, with which augmentation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from qafm.attributes import read_attributes, require_attributes
+from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
+from qafm.errors import InvalidDataset, InvalidImage
+from qafm.images import decode, resize
+from qafm.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split
+from train.settings import STAGES, Settings, StageName
+
+HELD_OUT_FRACTION = 0.1
+"""Of the identities: seen by no network, they measure Q's mean and deviation, validate and calibrate."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training split. `pids[label]` is the identity behind a label; rows of `labels` and `attributes` are `crops`."""
+
+    crops: tuple[Crop, ...]
+    held_out: tuple[Crop, ...]
+    pids: tuple[int, ...]
+    labels: np.ndarray
+    """int64 [N], in 0..len(pids)-1."""
+    attributes: np.ndarray
+    """int8 [N,12], see `qafm.attributes`."""
+    name: str = ""
+    """Of the dataset folder."""
+
+    def description(self) -> dict[str, object]:
+        """What a run says of its data: counts, and a hash of the names and sizes of all its files."""
+        files = sorted((crop.path.name, crop.path.stat().st_size) for crop in (*self.crops, *self.held_out))
+        return {
+            "name": self.name,
+            "crops": len(self.crops),
+            "identities": len(self.pids),
+            "held_out_crops": len(self.held_out),
+            "held_out_identities": len({crop.pid for crop in self.held_out}),
+            "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+        }
+
+
+def load_training_data(root: Path, seed: int) -> TrainingData:
+    """List the training split under `root` and hold a tenth of its identities out, chosen by `seed`.
+
+    Raises InvalidDataset, among others where the attribute file lacks an identity or there are too few of them.
+    """
+    listed = [crop for crop in list_split(root, "train") if crop.pid > DISTRACTOR_PID]
+    pids = sorted({crop.pid for crop in listed})
+    if len(pids) < 4:
+        raise InvalidDataset(f"{root}: the train split has {len(pids)} identities; training needs at least 4")
+    shuffled = np.random.default_rng(seed).permutation(pids)
+    held = max(2, round(HELD_OUT_FRACTION * len(pids)))
+    held_out, trained = set(shuffled[:held].tolist()), tuple(sorted(shuffled[held:].tolist()))
+
+    crops = tuple(crop for crop in listed if crop.pid not in held_out)
+    label_of = {pid: label for label, pid in enumerate(trained)}
+    attribute_file = Path(root) / ATTRIBUTE_FILE
+    attributes = read_attributes(attribute_file, "train")
+    return TrainingData(
+        crops=crops,
+        held_out=tuple(crop for crop in listed if crop.pid in held_out),
+        pids=trained,
+        labels=np.array([label_of[crop.pid] for crop in crops]),
+        attributes=require_attributes(attributes, [crop.pid for crop in crops], attribute_file),
+        name=Path(root).resolve().name,
+    )
+
+
+def read_crop(crop: Crop) -> np.ndarray:
+    """Decode a crop, uint8 [H,W,3]. Raises InvalidDataset that names the file."""
+    try:
+        return decode(crop.path.read_bytes())
+    except (InvalidImage, OSError) as error:
+        raise InvalidDataset(f"{crop.path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`crops` uint8 [B,384,128,3]; `labels` int64 [B]; `attributes` int64 [B,12]; `rows` int64 [B] of TrainingData."""
+
+    crops: Tensor
+    labels: Tensor
+    attributes: Tensor
+    rows: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(
+            *(tensor.to(device, non_blocking=True) for tensor in (self.crops, self.labels, self.attributes, self.rows))
+        )
+
+
+def augmentation() -> v2.Transform:
+    """The paper's augmentation (section III), on uint8 [3,384,128]; erased areas take the mean colour of ImageNet."""
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(p=0.5),
+            v2.Pad(10),
+            v2.RandomCrop((HEIGHT, WIDTH)),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            v2.RandomErasing(p=0.5, scale=(0.02, 0.33), value=[round(255 * mean) for mean in IMAGENET_MEAN]),
+        ]
+    )
+
+
+class _AugmentedCrops(Dataset[tuple[Tensor, int]]):
+    """Items are asked for as (row, seed): the seed alone decides the augmentation, whichever worker does it."""
+
+    def __init__(self, crops: tuple[Crop, ...]) -> None:
+        self.crops = crops
+        self.augment = augmentation()
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+        row, seed = item
+        pixels = torch.from_numpy(resize(read_crop(self.crops[row])).copy()).permute(2, 0, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.augment(pixels).permute(1, 2, 0), row
+
+
+def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tuple[int, ...]) -> Iterator[list[int]]:
+    """One epoch of identity-balanced batches: rows of `identities` different labels, `images` of each.
+
+    As many batches as fill the split once. Labels are dealt from shuffled decks, so all come up equally often; an
+    identity with fewer images than `images` repeats some.
+    """
+    generator = np.random.default_rng(seed)
+    rows_of = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
+    deck: list[int] = []
+    for _ in range(max(1, len(labels) // (identities * images))):
+        chosen: list[int] = []
+        while len(chosen) < min(identities, len(rows_of)):
+            deck = deck or generator.permutation(len(rows_of)).tolist()
+            # A new deck can begin with a label the batch already has: take the next one instead.
+            fresh = next((label for label in deck if label not in chosen), None)
+            if fresh is None:
+                deck = []
+                continue
+            deck.remove(fresh)
+            chosen.append(fresh)
+        yield [
+            int(row)
+            for label in chosen
+            for row in generator.choice(rows_of[label], images, replace=len(rows_of[label]) < images)
+        ]
+
+
+class Batches:
+    """The batches of each epoch of a stage. Epoch e is the same however often training was interrupted before it."""
+
+    def __init__(self, data: TrainingData, settings: Settings, stage: StageName) -> None:
+        self.data = data
+        self.settings = settings
+        self.stage = STAGES.index(stage)
+        self.crops = _AugmentedCrops(data.crops)
+
+    def __len__(self) -> int:
+        return max(1, len(self.data.crops) // self.settings.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        seed = (self.settings.seed, self.stage, epoch)
+        batches = [
+            [(row, int(row_seed)) for row, row_seed in zip(rows, seeds, strict=True)]
+            for rows, seeds in (
+                (rows, np.random.default_rng((*seed, number)).integers(2**31, size=len(rows)))
+                for number, rows in enumerate(
+                    identity_batches(
+                        self.data.labels,
+                        self.settings.identities_per_batch,
+                        self.settings.images_per_identity,
+                        seed,
+                    )
+                )
+            )
+        ]
+        loader: DataLoader[tuple[Tensor, int]] = DataLoader(
+            self.crops, batch_sampler=batches, num_workers=self.settings.workers
+        )
+        for pixels, rows in loader:
+            yield Batch(
+                crops=pixels,
+                labels=torch.from_numpy(self.data.labels)[rows],
+                attributes=torch.from_numpy(self.data.attributes).long()[rows],
+                rows=rows,
+            )

@@ -1,0 +1,24 @@
+"""From the pixels of the contract to what the networks read: inside every exported graph, so nobody normalises twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qafm.contract import IMAGENET_MEAN, IMAGENET_STD
+
+
+class Pixels(nn.Module):
+    """uint8 [B,384,128,3], RGB, to float32 [B,3,384,128] with the mean and deviation of ImageNet taken out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        # The cast comes first: TensorRT refuses to reshape or transpose uint8.
+        return ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)

@@ -1,0 +1,35 @@
+"""The ResNet encoder that all three branches use, its last stride at 1."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck, ResNet
+
+
+class Trunk(nn.Module):
+    """A bottleneck ResNet without its classifier. Blocks (3,4,6,3) and width 64 a group make it ResNet-50.
+
+    Every choice of blocks and width gives feature maps of the same sizes: [B,512,48,16], [B,1024,24,8] and
+    [B,2048,24,8] for crops [B,3,384,128].
+    """
+
+    CHANNELS = (512, 1024, 2048)
+
+    def __init__(self, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), width_per_group: int = 64) -> None:
+        super().__init__()
+        resnet = ResNet(Bottleneck, list(blocks), width_per_group=width_per_group)
+        # Twice the resolution of the last stage for re-identification (Luo et al. 2019, the paper's [6]).
+        first = resnet.layer4[0]
+        first.conv2.stride = (1, 1)
+        first.downsample[0].stride = (1, 1)
+
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        self.layer1 = resnet.layer1
+        self.layer2 = resnet.layer2
+        self.layer3 = resnet.layer3
+        self.layer4 = resnet.layer4
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        fine = self.layer2(self.layer1(self.stem(crops)))  # [B,512,48,16]
+        middle = self.layer3(fine)  # [B,1024,24,8]
+        return fine, middle, self.layer4(middle)  # [B,2048,24,8]

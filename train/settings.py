@@ -1,0 +1,118 @@
+"""The settings of a training run: a preset is a short YAML file over these frozen models."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from qafm.errors import InvalidSettings
+
+PRESETS = Path(__file__).parent / "presets"
+STAGES = ("iqa", "apan", "joint")
+StageName = Literal["iqa", "apan", "joint"]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class NetworkSettings(_Frozen):
+    """Sizes of the networks. Every output keeps its size whatever these are."""
+
+    blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field((3, 4, 6, 3), strict=False)
+    width_per_group: PositiveInt = 64
+    channels: Annotated[int, Field(gt=0, multiple_of=2)] = 256
+    """Width of what APN and APAN add to their trunks."""
+
+
+class StageSettings(_Frozen):
+    """How long a stage trains. The rate rises linearly over the warm-up, then falls as a cosine to 0."""
+
+    epochs: PositiveInt = 120
+    warmup_epochs: NonNegativeInt = 10
+
+
+class JointSettings(StageSettings):
+    """The joint stage. Freezing and the slower rate need pretrained branches: `--weights none` does without."""
+
+    frozen_epochs: NonNegativeInt = 10
+    branch_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    alpha_loss: Literal["ratio", "linear"] = "ratio"
+    q_crops: PositiveInt | None = None
+    """At most so many training crops get a Q of their own; None means all. The others count as average."""
+
+
+class Settings(_Frozen):
+    """A training run. Defaults are the paper's."""
+
+    network: NetworkSettings = NetworkSettings()
+    identities_per_batch: Annotated[int, Field(ge=2)] = 8
+    images_per_identity: Annotated[int, Field(ge=2)] = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    workers: NonNegativeInt = 1
+    seed: NonNegativeInt = 0
+    weights: str = "imagenet"
+    """"imagenet", "none", or the path of a ResNet state dictionary."""
+    iqa: StageSettings = StageSettings()
+    apan: StageSettings = StageSettings()
+    joint: JointSettings = JointSettings()
+
+    @property
+    def batch_size(self) -> int:
+        return self.identities_per_batch * self.images_per_identity
+
+    @property
+    def pretrained(self) -> bool:
+        return self.weights != "none"
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_preset(name: str, **overrides: Any) -> Settings:
+    """The settings of a preset, with single top-level ones replaced. Raises InvalidSettings."""
+    if name not in preset_names():
+        raise InvalidSettings(f"no preset {name!r}; the presets are {', '.join(preset_names())}")
+    return load_settings(PRESETS / f"{name}.yaml", **overrides)
+
+
+def load_settings(path: Path, **overrides: Any) -> Settings:
+    """Read a settings file. Raises InvalidSettings that names the file, the key and what was expected of it."""
+    try:
+        loaded = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidSettings(f"{path}: cannot be read as settings: {error}") from error
+    if not isinstance(loaded, dict):
+        raise InvalidSettings(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
+    try:
+        return Settings.model_validate(loaded | overrides)
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+
+
+def save_settings(settings: Settings, path: Path) -> None:
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+
+
+def _explain(problem: Any) -> str:
+    *parents, key = problem["loc"]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{name} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    model: Any = Settings
+    for parent in parents:
+        model = model.model_fields[parent].annotation
+    known = list(model.model_fields)
+    nearest = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+    return f"unknown setting {name!r}; {hint}"
