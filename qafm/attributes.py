@@ -150,10 +150,11 @@ def _load_mat(path: Path) -> dict[str, dict[str, np.ndarray]]:
     if not path.is_file():
         raise InvalidDataset(f"{path}: no such file; expected the attribute file market_attribute.mat")
     try:
-        root = loadmat(path, squeeze_me=True)["market_attribute"][()]
+        root = loadmat(path)["market_attribute"][0, 0]
+        splits = {split: root[split][0, 0] for split in root.dtype.names}
         return {
-            split: {field: np.atleast_1d(root[split][()][field][()]) for field in root[split].dtype.names}
-            for split in root.dtype.names
+            split: {field: table[field].ravel() for field in table.dtype.names}
+            for split, table in splits.items()
         }
     except Exception as error:  # scipy raises many types on a damaged file, and has no common base for them
         raise InvalidDataset(
@@ -164,8 +165,8 @@ def _load_mat(path: Path) -> dict[str, dict[str, np.ndarray]]:
 
 def _pids(path: Path, split: str, names: np.ndarray) -> np.ndarray:
     try:
-        pids = np.array([int(str(name)) for name in names], dtype=np.int64)
-    except ValueError as error:
+        pids = np.array([int(name.item()) for name in names], dtype=np.int64)
+    except (ValueError, AttributeError) as error:
         raise InvalidDataset(f"{path}: the {split} split's image_index is not a list of numbers: {error}") from error
     if len(set(pids.tolist())) < len(pids):
         raise InvalidDataset(f"{path}: the {split} split lists an identity twice in image_index")
@@ -189,6 +190,6 @@ def _values(
         return (table[fields[0]].astype(np.int8) - 1).astype(np.int8)
     marked = np.stack([table[field] == 2 for field in fields])
     if (twice := marked.sum(axis=0) > 1).any():
-        pid = table["image_index"][twice.argmax()]
+        pid = table["image_index"][twice.argmax()].item()
         raise InvalidDataset(f"{path}: identity {pid} of the {split} split has two {attribute.name} values")
     return np.where(marked.any(axis=0), marked.argmax(axis=0), MISSING).astype(np.int8)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from qafm.attributes import SCHEMA
+from qafm.contract import IMAGENET_MEAN, IMAGENET_STD
+from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
+from train.networks.apan import ConvLSTM, attribute_probabilities
+from train.networks.fusion import Weighting
+
+DEMO = {"blocks": (1, 1, 1, 1), "width_per_group": 16}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("sizes", [DEMO, {}], ids=["demo", "resnet50"])
+@torch.inference_mode()
+def test_outputs_keep_their_size_whatever_the_trunk(sizes):
+    crops = torch.randn(1, 3, 384, 128)
+    fine, middle, coarse = Trunk(**sizes).eval()(crops)
+    assert fine.shape == (1, 512, 48, 16)
+    assert middle.shape == (1, 1024, 24, 8)
+    assert coarse.shape == (1, 2048, 24, 8)  # the last stride is 1
+    assert IQA(Trunk(**sizes)).eval()(crops).shape == (1, 2048)
+    assert APN(Trunk(**sizes), 64).eval()(crops).shape == (1, 1024)
+    semantic, logits = APAN(Trunk(**sizes), 64).eval()(crops)
+    assert semantic.shape == (1, 1024) and logits.shape == (1, 30)
+
+
+def test_the_full_trunk_is_resnet50():
+    from torchvision.models import resnet50
+
+    theirs = sum(p.numel() for name, p in resnet50().named_parameters() if not name.startswith("fc."))
+    assert sum(p.numel() for p in Trunk().parameters()) == theirs
+
+
+@torch.inference_mode()
+def test_the_branches_add_at_most_9_gmac_to_their_trunks():
+    crops = torch.randn(1, 3, 384, 128)
+    cost = {}
+    for network in (IQA(Trunk()), APN(Trunk()), APAN(Trunk())):
+        with FlopCounterMode(display=False) as counter:
+            network.eval()(crops)
+        cost[type(network).__name__] = counter.get_total_flops() / 2e9
+    assert cost["APN"] + cost["APAN"] - 2 * cost["IQA"] <= 9
+
+
+def test_pixels_by_hand():
+    pixels = np.zeros((1, 384, 128, 3), np.uint8)
+    pixels[0, 0, 0] = (255, 0, 51)
+    got = Pixels()(torch.from_numpy(pixels))
+    assert got.shape == (1, 3, 384, 128)
+    expected = (np.array([1.0, 0.0, 0.2]) - IMAGENET_MEAN) / IMAGENET_STD
+    assert got[0, :, 0, 0].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@torch.inference_mode()
+def test_a_belief_depends_on_the_turns_before_it_and_on_none_after():
+    apan = APAN(Trunk(**DEMO), 16).eval()
+    crops = torch.randn(1, 3, 384, 128)
+    seen: list[torch.Tensor] = []
+    apan.memory.register_forward_hook(lambda _module, _inputs, state: seen.append(state[0].clone()))
+    apan(crops)
+    before, seen[:] = list(seen), []
+    torch.nn.init.normal_(apan.turns[5].weight)
+    apan(crops)
+    changed = [not torch.equal(old, new) for old, new in zip(before, seen, strict=True)]
+    assert changed == [False] * 5 + [True] * (len(SCHEMA) - 5)
+
+
+def test_conv_lstm_agrees_with_its_equations():
+    cell = ConvLSTM(2, 3)
+    features, belief, memory = torch.randn(1, 2, 4, 4), torch.randn(1, 3, 4, 4), torch.randn(1, 3, 4, 4)
+    next_belief, next_memory = cell(features, (belief, memory))
+    stacked = torch.cat([features, belief], dim=1)
+    weight, bias = cell.gates.weight.unflatten(0, (4, 3)), cell.gates.bias.unflatten(0, (4, 3))
+    gate = [torch.nn.functional.conv2d(stacked, weight[k], bias[k], padding=1) for k in range(4)]
+    expected = gate[1].sigmoid() * memory + gate[0].sigmoid() * gate[3].tanh()
+    assert torch.allclose(next_memory, expected, atol=1e-6)
+    assert torch.allclose(next_belief, gate[2].sigmoid() * expected.tanh(), atol=1e-6)
+
+
+def test_attribute_probabilities_are_sigmoids_and_softmaxes():
+    probabilities = attribute_probabilities(torch.randn(5, 30))
+    for attribute in SCHEMA:
+        columns = probabilities[:, attribute.columns]
+        assert ((columns > 0) & (columns < 1)).all()
+        if not attribute.binary:
+            assert torch.allclose(columns.sum(dim=1), torch.ones(5))
+
+
+@torch.inference_mode()
+def test_fusion_follows_eq_3_by_hand():
+    visual, semantic = torch.zeros(1, 1024), torch.zeros(1, 1024)
+    visual[0, 3], semantic[0, 7] = 5.0, 0.1  # on one scale once projected
+    mixed = Fusion.concatenate(*Fusion().projections(visual, semantic), torch.tensor([0.25]))
+    assert mixed.shape == (1, 2048)
+    assert mixed[0, 3].item() == pytest.approx(0.25) and mixed[0, 1024 + 7].item() == pytest.approx(0.75)
+    assert mixed.count_nonzero() == 2
+
+
+@torch.inference_mode()
+def test_the_descriptor_has_unit_length_and_alpha_one_ignores_the_semantic_vector():
+    fusion = Fusion()
+    visual, semantic = torch.randn(2, 1024), torch.randn(2, 1024)
+    descriptor = fusion(visual, semantic, torch.ones(2))
+    assert descriptor.shape == (2, 1000)
+    assert torch.allclose(descriptor.norm(dim=1), torch.ones(2))
+    assert torch.equal(descriptor, fusion(visual, torch.randn(2, 1024), torch.ones(2)))
+
+
+@torch.inference_mode()
+def test_weighting_equals_its_numpy_form():
+    weighting = Weighting(mu=11.1, sigma=0.66)
+    network = weighting.network()
+    scores = torch.linspace(8, 14, 13)
+    expected = [network.alpha(float(q)) for q in scores]
+    assert weighting(scores).tolist() == pytest.approx(expected, abs=1e-6)

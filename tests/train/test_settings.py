@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from qafm.errors import InvalidSettings
+from train.settings import Settings, load_preset, load_settings, preset_names, save_settings
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_loads_and_survives_saving(tmp_path, name):
+    settings = load_preset(name)
+    save_settings(settings, tmp_path / "settings.yaml")
+    assert load_settings(tmp_path / "settings.yaml") == settings
+
+
+def test_the_presets_are_the_contracts_and_market1501_is_the_papers():
+    assert preset_names() == ["demo", "market1501", "synthetic"]
+    paper = load_preset("market1501")
+    assert (paper.learning_rate, paper.weights) == (3.5e-4, "imagenet")
+    assert (paper.joint.epochs, paper.joint.warmup_epochs) == (120, 10)
+    assert (paper.joint.frozen_epochs, paper.joint.branch_rate) == (10, 0.1)
+    for name in ("market1501", "synthetic"):
+        assert load_preset(name).network.blocks == (3, 4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("joint: {epohcs: 3}", r"settings\.yaml: unknown setting 'joint\.epohcs'; did you mean 'epochs'\?"),
+        ("qqq: 1", "unknown setting 'qqq'; known are network, "),
+        ("seed: -1", "seed = -1: .* greater than or equal to 0"),
+        ("learning_rate: fast", "learning_rate = 'fast': .* valid number"),
+        ("network: {blocks: [1, 1]}", "network.blocks"),
+        ("precision: int8", "precision = 'int8': .*'bfloat16'"),
+        ("- a list", "expected a mapping"),
+        ("a: [", "cannot be read as settings"),
+    ],
+)
+def test_a_wrong_setting_names_the_file_the_key_and_what_was_expected(tmp_path, text, message):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidSettings, match=message):
+        load_settings(path)
+
+
+def test_an_unknown_preset_lists_the_known():
+    with pytest.raises(InvalidSettings, match="demo, market1501, synthetic"):
+        load_preset("dmo")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().seed = 3
