@@ -1,0 +1,29 @@
+"""Describe people with a QAFM server, and evaluate it.
+
+    async with ReidClient("127.0.0.1:8001") as client:
+        description = await client.describe(Path("crop.jpg"))
+        print(description.attributes["gender"])     # gender: female 0.93
+
+Every error is a `qafm.errors.QafmError`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from client.description import AttributeValue, Description
+    from client.reid import ReidClient
+
+__all__ = ["AttributeValue", "Description", "ReidClient"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: `client score` needs no gRPC, and importing that takes longer than it should.
+    if name == "ReidClient":
+        from client.reid import ReidClient
+
+        return ReidClient
+    if name in ("AttributeValue", "Description"):
+        from client import description
+
+        return getattr(description, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -74,10 +74,7 @@ def predicted(probabilities: np.ndarray) -> np.ndarray:
     """
     probabilities = np.asarray(probabilities)
     return np.stack(
-        [
-            probabilities[..., a.start] > 0.5 if a.binary else probabilities[..., a.columns].argmax(-1)
-            for a in SCHEMA
-        ],
+        [probabilities[..., a.start] > 0.5 if a.binary else probabilities[..., a.columns].argmax(-1) for a in SCHEMA],
         axis=-1,
     ).astype(np.int8)
 
@@ -108,9 +105,7 @@ def read_attributes(path: Path, split: AttributeSplit) -> dict[int, np.ndarray]:
     return {int(pids[row]): labels[row] for row in np.argsort(pids)}
 
 
-def require_attributes(
-    attributes: Mapping[int, np.ndarray], pids: np.ndarray | list[int], path: Path
-) -> np.ndarray:
+def require_attributes(attributes: Mapping[int, np.ndarray], pids: np.ndarray | list[int], path: Path) -> np.ndarray:
     """int8 [N,12], the attributes of each of N pids. Raises InvalidDataset that names the pids `path` lacks."""
     if absent := sorted({int(pid) for pid in pids} - attributes.keys()):
         shown = ", ".join(f"{pid:04d}" for pid in absent[:5]) + (", ..." if len(absent) > 5 else "")
@@ -121,9 +116,7 @@ def require_attributes(
     return np.stack([attributes[int(pid)] for pid in pids])
 
 
-def write_attributes(
-    path: Path, train: Mapping[int, np.ndarray], test: Mapping[int, np.ndarray]
-) -> None:
+def write_attributes(path: Path, train: Mapping[int, np.ndarray], test: Mapping[int, np.ndarray]) -> None:
     """Write a `market_attribute.mat` in the published format: {pid: int8 [12]} for each split."""
     from scipy.io import savemat
 
@@ -152,10 +145,7 @@ def _load_mat(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         root = loadmat(path)["market_attribute"][0, 0]
         splits = {split: root[split][0, 0] for split in root.dtype.names}
-        return {
-            split: {field: table[field].ravel() for field in table.dtype.names}
-            for split, table in splits.items()
-        }
+        return {split: {field: table[field].ravel() for field in table.dtype.names} for split, table in splits.items()}
     except Exception as error:  # scipy raises many types on a damaged file, and has no common base for them
         raise InvalidDataset(
             f"{path}: not a market_attribute.mat ({type(error).__name__}: {error}); expected a MATLAB file "
@@ -173,9 +163,7 @@ def _pids(path: Path, split: str, names: np.ndarray) -> np.ndarray:
     return pids
 
 
-def _values(
-    path: Path, split: str, table: dict[str, np.ndarray], attribute: Attribute, count: int
-) -> np.ndarray:
+def _values(path: Path, split: str, table: dict[str, np.ndarray], attribute: Attribute, count: int) -> np.ndarray:
     """int8 [count], the values of one attribute, from 0; MISSING where every colour says no."""
     fields = _fields(attribute)
     for field in fields:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qafm.contract import HEIGHT, WIDTH
 from qafm.errors import InvalidImage
@@ -46,7 +46,7 @@ def decode(data: bytes) -> np.ndarray:
         raise
     except Image.DecompressionBombError as error:
         raise InvalidImage(f"the image is too large: at most {MAX_PIXELS:,} pixels are accepted") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InvalidImage(
             f"the {len(data):,} bytes are not a JPEG, PNG, WebP or BMP image (they begin {data[:8]!r})"
         ) from error
@@ -66,9 +66,7 @@ def _check_size(image: Image.Image) -> None:
             f"the image is {width}x{height} = {width * height:,} pixels; at most {MAX_PIXELS:,} are accepted"
         )
     if min(width, height) < MIN_SIDE:
-        raise InvalidImage(
-            f"the image is {width}x{height} pixels; a person needs at least {MIN_SIDE} on either side"
-        )
+        raise InvalidImage(f"the image is {width}x{height} pixels; a person needs at least {MIN_SIDE} on either side")
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -1,9 +1,9 @@
 """Reading a dataset in Market-1501's folder layout and file naming.
 
-    DIR/bounding_box_train/0002_c1s1_000451_03.jpg      training crops
-    DIR/query/0001_c1s1_001051_00.jpg                   queries
-    DIR/bounding_box_test/-1_c1s1_000401_03.jpg         gallery, with `-1` junk and `0000` distractors
-    DIR/market_attribute.mat                            attributes of the identities (`qafm.attributes`)
+DIR/bounding_box_train/0002_c1s1_000451_03.jpg      training crops
+DIR/query/0001_c1s1_001051_00.jpg                   queries
+DIR/bounding_box_test/-1_c1s1_000401_03.jpg         gallery, with `-1` junk and `0000` distractors
+DIR/market_attribute.mat                            attributes of the identities (`qafm.attributes`)
 """
 
 from __future__ import annotations

@@ -90,9 +90,7 @@ def _blur(crop: np.ndarray, sigma: float) -> np.ndarray:
         pad = [(0, 0)] * 3
         pad[axis] = (radius, radius)
         padded = np.pad(blurred, pad, mode="edge")
-        taps = (
-            weight * padded.take(range(start, start + length), axis=axis) for start, weight in enumerate(weights)
-        )
+        taps = (weight * padded.take(range(start, start + length), axis=axis) for start, weight in enumerate(weights))
         blurred = sum(taps)
     return _to_uint8(blurred)
 
@@ -147,9 +145,7 @@ def _perturbations() -> tuple[Perturbation, ...]:
 
     def add(function: Callable[..., np.ndarray], family: str, name: str, **parameters: object) -> None:
         listed.append(
-            Perturbation(
-                len(listed) + 1, family, name, parameters, lambda crop: function(crop, **parameters)
-            )
+            Perturbation(len(listed) + 1, family, name, parameters, lambda crop: function(crop, **parameters))
         )
 
     for offset in LIGHTING_OFFSETS:

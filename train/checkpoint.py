@@ -1,10 +1,10 @@
 """A training run on disk, and reading it back.
 
-    RUN/settings.yaml           the resolved settings
-    RUN/iqa.pt apan.pt joint.pt one checkpoint a stage, replaced as a whole after each epoch
-    RUN/data.json               what it was trained on: name, counts, fingerprint
-    RUN/identifiability.npz     Q of the training crops
-    RUN/metrics.jsonl           one line a step
+RUN/settings.yaml           the resolved settings
+RUN/iqa.pt apan.pt joint.pt one checkpoint a stage, replaced as a whole after each epoch
+RUN/data.json               what it was trained on: name, counts, fingerprint
+RUN/identifiability.npz     Q of the training crops
+RUN/metrics.jsonl           one line a step
 """
 
 from __future__ import annotations

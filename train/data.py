@@ -27,7 +27,7 @@ HELD_OUT_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training split. `pids[label]` is the identity behind a label; rows of `labels` and `attributes` are `crops`."""
+    """The training split: `pids[label]` is the identity behind a label, row n of the arrays belongs to `crops[n]`."""
 
     crops: tuple[Crop, ...]
     held_out: tuple[Crop, ...]

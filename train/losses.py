@@ -78,7 +78,7 @@ def reliability(apn_loss: Tensor, apan_loss: Tensor) -> Tensor:
 def alpha_loss(kind: AlphaLoss, logits: Tensor, apn_loss: Tensor, apan_loss: Tensor) -> Tensor:
     """What teaches α, from its logits [B] and both branches' per-sample losses [B].
 
-    "ratio": binary cross-entropy to `reliability`. "linear": Eq. 6 with α as the weight of APN, whose optimum is 0 or 1.
+    "ratio": binary cross-entropy to `reliability`. "linear": Eq. 6 with α as APN's weight; its optimum is 0 or 1.
     """
     if kind == "ratio":
         return F.binary_cross_entropy_with_logits(logits, reliability(apn_loss, apan_loss))

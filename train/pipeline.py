@@ -91,9 +91,7 @@ def _build(
     _finished(run, "apan").restore({"apan": apan})
 
     trained, held_out = crops_to_score(data, settings.joint.q_crops, settings.seed)
-    scores = score_crops(
-        iqa, [*held_out, *trained], run, precision=settings.precision, device=device, console=console
-    )
+    scores = score_crops(iqa, [*held_out, *trained], run, precision=settings.precision, device=device, console=console)
     unseen = scores[: len(held_out)]
     score_of = dict(zip(trained, scores[len(held_out) :].tolist(), strict=True))
     return JointStage(

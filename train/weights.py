@@ -41,8 +41,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 def _load(trunk: Trunk, state: dict[str, torch.Tensor], source: str) -> None:
     # torchvision's names; the trunk's stem holds conv1 and bn1 as its first two modules
     renamed = {
-        name.replace("conv1.", "stem.0.", 1) if name.startswith("conv1.") else
-        name.replace("bn1.", "stem.1.", 1) if name.startswith("bn1.") else name: values
+        name.replace("conv1.", "stem.0.", 1)
+        if name.startswith("conv1.")
+        else name.replace("bn1.", "stem.1.", 1)
+        if name.startswith("bn1.")
+        else name: values
         for name, values in state.items()
         if not name.startswith("fc.")
     }

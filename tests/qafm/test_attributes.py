@@ -84,7 +84,10 @@ def test_an_identity_without_attributes_is_named():
     ("change", "message"),
     [
         (lambda split: split.pop("hat"), "lacks the field.* hat"),
-        (lambda split: split.update(gender=np.array([[3, 1]], np.uint8)), "gender .* expected 2 values from 1 to 2"),
+        (
+            lambda split: split.update(gender=np.array([[3, 1]], np.uint8)),
+            "gender .* expected 2 values from 1 to 2",
+        ),
         (lambda split: split.update(age=np.array([[1]], np.uint8)), "age has shape"),
         (lambda split: split.update(upred=np.array([[2, 2]]), upblue=np.array([[1, 2]])), "two upcolour"),
     ],

@@ -36,7 +36,12 @@ def test_a_misnamed_file_is_named(tmp_path, name):
 
 
 def test_junk_and_distractors_are_listed_and_the_order_is_by_name(tmp_path):
-    names = ["0002_c3s1_000001_00.jpg", "-1_c1s1_000001_00.jpg", "0000_c6s2_000001_00.jpg", "0002_c1s1_000001_00.jpg"]
+    names = [
+        "0002_c3s1_000001_00.jpg",
+        "-1_c1s1_000001_00.jpg",
+        "0000_c6s2_000001_00.jpg",
+        "0002_c1s1_000001_00.jpg",
+    ]
     make_folder(tmp_path, *names, "Thumbs.db")
     crops = list_split(tmp_path, "gallery")
     assert [crop.path.name for crop in crops] == sorted(names)
@@ -45,7 +50,11 @@ def test_junk_and_distractors_are_listed_and_the_order_is_by_name(tmp_path):
 
 
 def test_each_split_has_its_folder(tmp_path):
-    for folder, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
+    for folder, split in (
+        ("bounding_box_train", "train"),
+        ("query", "query"),
+        ("bounding_box_test", "gallery"),
+    ):
         make_folder(tmp_path, "0007_c2s1_000001_00.jpg", folder=folder)
         assert [crop.pid for crop in list_split(tmp_path, split)] == [7]
 

@@ -148,7 +148,14 @@ def test_any_size_gives_views(height, width, seed):
 def test_command_writes_35_pictures_and_a_manifest(tmp_path):
     crop = crop_of(128, 64)
     Image.fromarray(crop).save(tmp_path / "crop.png")
-    command = [sys.executable, "-m", "qafm.perturbations", str(tmp_path / "crop.png"), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "qafm.perturbations",
+        str(tmp_path / "crop.png"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [entry["index"] for entry in manifest["views"]] == list(range(35))

@@ -69,8 +69,7 @@ class APAN(nn.Module):
             nn.Linear(len(SCHEMA) * hidden, VECTOR_SIZE, bias=False), nn.BatchNorm1d(VECTOR_SIZE)
         )
         self.heads = nn.ModuleList(
-            nn.Linear(hidden + VECTOR_SIZE, 1 if attribute.binary else len(attribute.values))
-            for attribute in SCHEMA
+            nn.Linear(hidden + VECTOR_SIZE, 1 if attribute.binary else len(attribute.values)) for attribute in SCHEMA
         )
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,9 +80,7 @@ class APAN(nn.Module):
             state = self.memory(turn(attended), state)
             beliefs.append(state[0].mean(dim=(2, 3)))
         semantic = self.embed(torch.cat(beliefs, dim=1))
-        logits = [
-            head(torch.cat([belief, semantic], dim=1)) for head, belief in zip(self.heads, beliefs, strict=True)
-        ]
+        logits = [head(torch.cat([belief, semantic], dim=1)) for head, belief in zip(self.heads, beliefs, strict=True)]
         return semantic, torch.cat(logits, dim=1)
 
 

@@ -51,9 +51,7 @@ class APN(nn.Module):
         self.merge_middle = convolution(channels, channels)
         self.merge_fine = convolution(channels, channels)
         regions = 1 + HORIZONTAL_STRIPES + VERTICAL_STRIPES
-        self.embed = nn.Sequential(
-            nn.Linear(regions * channels, VECTOR_SIZE, bias=False), nn.BatchNorm1d(VECTOR_SIZE)
-        )
+        self.embed = nn.Sequential(nn.Linear(regions * channels, VECTOR_SIZE, bias=False), nn.BatchNorm1d(VECTOR_SIZE))
 
     def regions(self, crops: Tensor) -> Tensor:
         """float [B,7,channels]: the whole, then the horizontal stripes from the top, then the vertical ones."""
@@ -85,6 +83,4 @@ class APNClassifiers(nn.Module):
 
     def forward(self, visual: Tensor, regions: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits [B,P] of the whole, and of each stripe."""
-        return self.whole(visual), [
-            classify(regions[:, 1 + stripe]) for stripe, classify in enumerate(self.stripes)
-        ]
+        return self.whole(visual), [classify(regions[:, 1 + stripe]) for stripe, classify in enumerate(self.stripes)]

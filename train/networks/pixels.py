@@ -1,4 +1,4 @@
-"""From the pixels of the contract to what the networks read: inside every exported graph, so nobody normalises twice."""
+"""From the contract's pixels to what the networks read. Inside every exported graph, so nobody normalises twice."""
 
 from __future__ import annotations
 

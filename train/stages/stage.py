@@ -108,7 +108,11 @@ def train_stage(
                 losses = _finite(stage.step(batch.to(stage.device), epoch), stage.name, epoch, number)
                 now = time.perf_counter()
                 speed, started = len(batch.rows) / (now - started), now
-                record = {"stage": stage.name, "step": epoch * steps + number, "images_per_s": round(speed, 2)}
+                record = {
+                    "stage": stage.name,
+                    "step": epoch * steps + number,
+                    "images_per_s": round(speed, 2),
+                }
                 metrics.write(json.dumps(record | losses) + "\n")
                 shown = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
                 progress.update(bar, advance=1, losses=shown, speed=speed)

@@ -1,0 +1,252 @@
+"""The `client` command.
+
+Exit codes: 0 done; 1 a result with failures in it, or the first failure under --on-error fail; 2 wrong usage,
+bad input or a server with other models; 3 no server reachable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from client import defaults
+from client.report import METRIC_LABELS, Report, now, write_report
+from qafm.descriptors import RANKED_FIELDS, read_descriptors, write_descriptors
+from qafm.errors import (
+    ContractMismatch,
+    InvalidDataset,
+    InvalidDescriptors,
+    InvalidImage,
+    QafmError,
+    RequestFailed,
+    ServerUnreachable,
+)
+from qafm.metrics import PROTOCOL, Metrics, evaluate
+
+if TYPE_CHECKING:
+    from client.description import Description
+    from client.evaluation import DescribedDataset, OnError
+
+# gRPC is imported by the commands that talk to a server: `client score` starts at once.
+
+FAILURES, BAD_INPUT, UNREACHABLE = 1, 2, 3
+
+_EXIT_CODES: dict[type[QafmError], int] = {
+    InvalidImage: FAILURES,
+    RequestFailed: FAILURES,
+    InvalidDataset: BAD_INPUT,
+    InvalidDescriptors: BAD_INPUT,
+    ContractMismatch: BAD_INPUT,
+    ServerUnreachable: UNREACHABLE,
+}
+
+app = typer.Typer(
+    help="Describe people with a QAFM server, and evaluate it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_output = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+
+Url = Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC endpoint.")]
+ConnectTimeout = Annotated[
+    float, typer.Option("--connect-timeout", min=0, help="Seconds to wait until the server is ready.")
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
+
+
+class Split(str, Enum):
+    query = "query"
+
+
+class OnErrorChoice(str, Enum):
+    skip = "skip"
+    fail = "fail"
+
+
+def main() -> None:
+    """Run the command, and say an error in one sentence."""
+    try:
+        app(prog_name="client")
+    except QafmError as error:
+        _say_error(str(error))
+        sys.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)))
+    except OSError as error:
+        _say_error(str(error))
+        sys.exit(BAD_INPUT)
+
+
+@app.command("eval")
+def evaluate_command(
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout.")],
+    split: Annotated[Split, typer.Option(help="What is searched for in the gallery.")] = Split.query,
+    url: Url = defaults.URL,
+    connect_timeout_s: ConnectTimeout = defaults.CONNECT_TIMEOUT_S,
+    report: Annotated[Path, typer.Option(help="Folder for the report and the descriptors.")] = Path("report"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many queries.")] = None,
+    on_error: Annotated[
+        OnErrorChoice, typer.Option(help="Leave an image that fails out, or stop at the first one.")
+    ] = OnErrorChoice.skip,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1024, help="Requests in flight at once.")
+    ] = defaults.CONCURRENCY,
+) -> None:
+    """Evaluate a server on the queries and the gallery of a dataset, and write a report."""
+    from client.evaluation import measure_baseline
+    from client.progress import progress
+
+    start = time.perf_counter()
+    described = asyncio.run(_describe_dataset(data, report, limit, url, connect_timeout_s, on_error.value, concurrency))
+    write_descriptors(report / "query.npz", described.query)
+    write_descriptors(report / "gallery.npz", described.gallery)
+    for image in described.failed_images:
+        _say_error(f"{image.path}: {image.reason}")
+
+    before_metrics = time.perf_counter()
+    metrics = evaluate(described.query, described.gallery)
+    metrics_s = time.perf_counter() - before_metrics
+    before_baseline = time.perf_counter()
+    baseline = measure_baseline(described, lambda name, total: progress(_errors, name, total))
+    ended = time.perf_counter()
+    result = Report(
+        created=now(),
+        data=str(data),
+        url=url,
+        metrics=metrics,
+        baseline=baseline,
+        failed_images=described.failed_images,
+        manifest=described.manifest,
+        timings={
+            "describe_s": described.seconds,
+            "images_per_second": described.images_per_second,
+            "metrics_s": metrics_s,
+            "baseline_s": ended - before_baseline,
+            "total_s": ended - start,
+        },
+    )
+    write_report(report, result)
+    _output.print(_metrics_table(metrics, baseline))
+    _output.print(
+        f"{_counts(metrics)}, {described.images_per_second:.1f} images/s. Report: {report / 'report.html'}",
+        soft_wrap=True,
+    )
+    if failed := len(described.failed_images):
+        _say_error(f"left out of the result because they could not be described: {failed} image(s), named above")
+        raise typer.Exit(FAILURES)
+
+
+@app.command()
+def describe(
+    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or BMP files, one person each.")],
+    url: Url = defaults.URL,
+    connect_timeout_s: ConnectTimeout = defaults.CONNECT_TIMEOUT_S,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, an object for each image.")] = False,
+) -> None:
+    """Print attributes, alpha and identifiability of images."""
+    from client.description import Description
+
+    results = asyncio.run(_describe_images(images, url, connect_timeout_s))
+    found = [(path, result) for path, result in zip(images, results, strict=True) if isinstance(result, Description)]
+    if as_json:
+        print(json.dumps([{"path": str(path), **description.summary()} for path, description in found], indent=2))
+    else:
+        for path, description in found:
+            _print_description(path, description)
+    failed = [result for result in results if not isinstance(result, Description)]
+    for error in failed:
+        _say_error(str(error))
+    if failed:
+        raise typer.Exit(FAILURES)
+
+
+@app.command()
+def score(
+    query: Annotated[Path, typer.Argument(help="Descriptors of the queries (.npz).")],
+    gallery: Annotated[Path, typer.Argument(help="Descriptors of the gallery (.npz).")],
+    json_file: Json = None,
+) -> None:
+    """Rank a gallery of descriptors for every query and print the metrics. Needs no server."""
+    metrics = evaluate(
+        read_descriptors(query, RANKED_FIELDS),
+        read_descriptors(gallery, RANKED_FIELDS),
+    )
+    if json_file is not None:
+        json_file.write_text(json.dumps({**metrics.summary(), "protocol": PROTOCOL}, indent=2) + "\n")
+    _output.print(_metrics_table(metrics))
+    _output.print(_counts(metrics))
+
+
+async def _describe_dataset(
+    data: Path,
+    report: Path,
+    limit: int | None,
+    url: str,
+    connect_timeout_s: float,
+    on_error: OnError,
+    concurrency: int,
+) -> DescribedDataset:
+    from client.evaluation import describe_dataset, read_dataset
+    from client.progress import progress
+    from client.reid import ReidClient
+
+    dataset = read_dataset(data, limit)
+    report.mkdir(parents=True, exist_ok=True)
+    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+        return await describe_dataset(
+            client,
+            dataset,
+            on_error=on_error,
+            concurrency=concurrency,
+            progress=lambda name, total: progress(_errors, name, total),
+        )
+
+
+async def _describe_images(
+    images: list[Path], url: str, connect_timeout_s: float
+) -> list[Description | InvalidImage | RequestFailed]:
+    from client.reid import ReidClient
+
+    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+        return [result async for result in client.describe_many(images, return_errors=True)]
+
+
+def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:
+    """The headline metrics in per cent, beside those of the baseline if there is one."""
+    table = Table()
+    table.add_column("Metric")
+    table.add_column("QAFM" if baseline else "%", justify="right")
+    if baseline:
+        table.add_column("Colour histogram", justify="right")
+    for name, label in METRIC_LABELS.items():
+        columns = [getattr(source, name) for source in (metrics, baseline) if source]
+        table.add_row(label, *(f"{100 * value:.2f}" for value in columns))
+    return table
+
+
+def _counts(metrics: Metrics) -> str:
+    skipped = f" ({metrics.skipped_queries:,} without a true match left out)" if metrics.skipped_queries else ""
+    return f"{metrics.queries:,} queries{skipped}, {metrics.gallery:,} gallery images"
+
+
+def _print_description(path: Path, description: Description) -> None:
+    _output.print(str(path), style="bold", markup=False, soft_wrap=True)
+    _output.print(
+        f"  alpha {description.alpha:.3f}   identifiability {description.identifiability:.3f} (higher is worse)"
+    )
+    for attribute in description.attributes.values():
+        _output.print(f"  {attribute}")
+
+
+def _say_error(message: str) -> None:
+    _errors.print(f"client: {message}", style="red", markup=False, soft_wrap=True)

@@ -1,0 +1,165 @@
+"""The report of an evaluation: report.json for programs, report.html for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from client import baseline
+from qafm.metrics import PROTOCOL, Metrics
+
+if TYPE_CHECKING:
+    from client.evaluation import FailedImage
+
+METRIC_LABELS = {
+    "rank1": "Rank-1",
+    "rank5": "Rank-5",
+    "rank10": "Rank-10",
+    "mAP": "mAP",
+    "mINP": "mINP",
+    "mAP_trapezoid": "mAP (trapezoid)",
+}
+"""The headline metrics, in the order in which every table shows them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds,
+    images/s."""
+
+    created: str
+    data: str
+    url: str
+    metrics: Metrics
+    baseline: Metrics
+    failed_images: tuple[FailedImage, ...]
+    manifest: dict[str, Any]
+    timings: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **self.metrics.summary(),
+            "failed_images": [asdict(image) for image in self.failed_images],
+            "baseline": {"name": baseline.NAME, **self.baseline.summary()},
+            "protocol": PROTOCOL,
+            "data": self.data,
+            "url": self.url,
+            "created": self.created,
+            "timings": self.timings,
+            "manifest": self.manifest,
+        }
+
+
+def now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write report.json and report.html into `folder`."""
+    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    (folder / "report.html").write_text(_page(report), encoding="utf-8")
+
+
+def _page(report: Report) -> str:
+    metrics = report.metrics
+    skipped = f", {metrics.skipped_queries:,} of them without a true match" if metrics.skipped_queries else ""
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>QAFM evaluation: mAP {_percent(metrics.mAP)}</title>
+<style>{_STYLE}</style>
+<main>
+<header>
+<h1>Person re-identification</h1>
+<p>{escape(report.data)} at {escape(report.url)}, {escape(report.created)}<br>
+{metrics.queries:,} queries{skipped}; {metrics.gallery:,} gallery images</p>
+</header>
+{_failures(report.failed_images)}
+<section class="tiles">{"".join(_tile(report, name) for name in ("rank1", "mAP", "mINP"))}</section>
+<section><h2>Metrics</h2>
+<table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain</thead>
+<tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
+<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.</p></section>
+<section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
+<section><h2>Time</h2>{_facts(report.timings)}</section>
+<section><h2>What was served</h2>{_facts(report.manifest)}</section>
+</main>
+</html>
+"""
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}"
+
+
+def _tile(report: Report, name: str) -> str:
+    value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
+    reached, mark = f"{100 * value:.1f}", f"{100 * yardstick:.1f}"
+    return f"""
+<div class="tile"><div class="label">{METRIC_LABELS[name]}</div>
+<div class="value">{reached}<small>%</small></div>
+<div class="bar" aria-hidden="true"><i style="width:{reached}%"></i><b style="left:{mark}%"></b></div>
+<div class="note">baseline {mark} %</div></div>"""
+
+
+def _metric_row(report: Report, name: str) -> str:
+    value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
+    numbers = (_percent(value), _percent(yardstick), f"{100 * (value - yardstick):+.2f}")
+    return f"<tr><th>{METRIC_LABELS[name]}" + "".join(f'<td class="n">{number}' for number in numbers)
+
+
+def _failures(failed: tuple[FailedImage, ...]) -> str:
+    if not failed:
+        return ""
+    rows = "".join(f"<tr><th>{escape(image.path)}<td>{escape(image.reason)}" for image in failed)
+    return f"""<section class="failed"><h2>Images that could not be described: {len(failed):,}</h2>
+<p>They are left out of every number below.</p><table><tbody>{rows}</tbody></table></section>"""
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    """A table of names and values; a value that is itself a table is shown inside."""
+    rows = "".join(f"<tr><th>{escape(str(name))}<td>{_fact(value)}" for name, value in facts.items())
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return _facts(value)
+    if isinstance(value, list):
+        return ", ".join(_fact(entry) for entry in value)
+    return escape(f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+_STYLE = """
+:root { color-scheme: light dark; --text: #1c2733; --soft: #5d6b7a; --line: #d9e0e7; --back: #f6f8fa; --card:
+#fff;
+  --accent: #0b6e63; --warn: #a4480c; }
+@media (prefers-color-scheme: dark) { :root { --text: #e4eaf0; --soft: #9aa8b6; --line: #313c47; --back:
+#12181e;
+  --card: #1a222a; --accent: #4cc0ae; --warn: #f0a267; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
+h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 0 0 .6rem; font-size: 1.1rem; }
+header p, .note, .label { color: var(--soft); } .note { font-size: .85rem; margin: .5rem 0 0; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 1rem 1.2rem;
+margin: 1rem 0;
+  overflow-x: auto; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1.5rem; }
+.value { font-size: 2.4rem; font-weight: 650; line-height: 1.2; } .value small { font-size: 1.1rem; color:
+var(--soft); } .bar { position: relative; height: .45rem; margin-top: .4rem; border-radius: 3px; background:
+var(--line); } .bar i { display: block; height: 100%; border-radius: 3px; background: var(--accent); } .bar b
+{ position: absolute; top: -.2rem; width: 2px; height: .85rem; background: var(--text); } table {
+border-collapse: collapse; width: 100%; } td table { font-size: .92em; } th, td { text-align: left; padding:
+.3rem .8rem .3rem 0; border-top: 1px solid var(--line); vertical-align: top;
+  font-weight: 400; overflow-wrap: anywhere; }
+thead th { border-top: 0; color: var(--soft); } .n { text-align: right; font-variant-numeric: tabular-nums; }
+tbody th { color: var(--soft); min-width: 8rem; } .failed h2 { color: var(--warn); }
+@media print { body { background: none; } section { break-inside: avoid; } }
+"""

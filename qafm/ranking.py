@@ -1,0 +1,122 @@
+"""Exact ranks of the true matches of every query, without sorting the gallery.
+
+Market-1501's single-query protocol: the gallery is ordered by Euclidean distance to the query (for
+descriptors of length 1 that is the order of cosine distance), ties by place in the gallery; images of the
+query's identity taken by the query's own camera are left out; images with pid -1 never count.
+
+A metric needs only the ranks of the true matches, and a rank is a count of closer images. One matrix product
+a block of queries estimates all distances in float32. Its last bits depend on the BLAS, its threads and a
+row's place in the block, so images that the estimate cannot tell from a true match are compared again by a
+sum in float64 whose order is fixed: equal descriptors tie exactly, and ranks are the same on every machine
+and for every block size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qafm.descriptors import Descriptors
+from qafm.errors import InvalidDescriptors
+from qafm.market1501 import JUNK_PID
+
+BLOCK_BYTES = 32 * 1024 * 1024
+"""Memory for the estimated distances of one block of queries."""
+_COMPARED_ROWS = 1024
+_COMPARED_MATCHES = 32
+"""How many rows are compared in float64 at a time, and for how many matches, to bound the memory that
+takes."""
+
+
+def match_ranks(query: Descriptors, gallery: Descriptors, block_bytes: int = BLOCK_BYTES) -> list[np.ndarray]:
+    """Ranks of each query's true matches among the gallery images that count for it, from 1.
+
+    Returns one ascending int64 array a query, in the queries' order; it is empty for a query with pid -1 or
+    without a true match. Raises InvalidDescriptors when the descriptors of query and gallery differ in
+    length.
+    """
+    size, gallery_size = query.descriptors.shape[1], gallery.descriptors.shape[1]
+    if size != gallery_size:
+        raise InvalidDescriptors(
+            f"query descriptors have {size} numbers, gallery descriptors {gallery_size}; "
+            "expected both from the same model"
+        )
+    ranks = [np.empty(0, dtype=np.int64)] * len(query)
+    counts = gallery.pids != JUNK_PID
+    if not counts.any():
+        return ranks
+    # Without its junk the gallery has no match for a junk query either.
+    points, pids, camids = gallery.descriptors[counts], gallery.pids[counts], gallery.camids[counts]
+
+    # Descriptors that are all alike would drown in their common part: differences from the centre keep the
+    # estimate sharp. Rounding them is an error of the same kind as the product's, and within the slack.
+    centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = points - centre
+    squares = np.einsum("gd,gd->g", centred, centred, dtype=np.float64).astype(np.float32)
+    longest = float(np.sqrt(squares.max()))
+
+    block = max(1, block_bytes // (4 * len(points)))
+    for start in range(0, len(query), block):
+        block_centred = query.descriptors[start : start + block] - centre
+        # The squared distance less the query's own square, which orders the gallery the same way: float32
+        # [block,G].
+        estimates = block_centred @ centred.T
+        estimates *= -2
+        estimates += squares
+        lengths = np.linalg.norm(block_centred, axis=1)
+        for row, (estimate, length) in enumerate(zip(estimates, lengths, strict=True), start):
+            same_pid = pids == query.pids[row]
+            same_camera = camids == query.camids[row]
+            matches = np.flatnonzero(same_pid & ~same_camera)
+            if not len(matches):
+                continue
+            estimate[same_pid & same_camera] = np.inf
+            slack = _slack(size, float(length), longest)
+            ranks[row] = _ranks(query.descriptors[row], points, estimate, matches, slack)
+    return ranks
+
+
+def _slack(size: int, length: float, longest: float) -> float:
+    """How far two estimates may be apart although the distances they stand for are equal.
+
+    Rounding errors of a sum are a random walk: a product of `size` terms in float32 is off by at most about
+    sqrt(size) / 3 roundings of length * longest (one standard deviation, partial sums growing all the way).
+    An estimate holds it twice, and two are compared: 0.94 of them. This is more than four standard
+    deviations; what is added is a bound on the few other roundings.
+    """
+    rounding = 2.0**-24
+    return rounding * longest * ((4 * math.sqrt(size) + 16) * length + 8 * longest)
+
+
+def _ranks(
+    point: np.ndarray, points: np.ndarray, estimate: np.ndarray, matches: np.ndarray, slack: float
+) -> np.ndarray:
+    """Ascending int64 [M], the ranks of `matches`, rows of `points` [G,D], by distance from `point` [D]."""
+    ordered = np.sort(estimate)
+    closer = np.searchsorted(ordered, estimate[matches] - slack, side="left")
+    unsure = np.flatnonzero(np.searchsorted(ordered, estimate[matches] + slack, side="right") - closer > 1)
+    for start in range(0, len(unsure), _COMPARED_MATCHES):
+        chunk = unsure[start : start + _COMPARED_MATCHES]
+        own = matches[chunk, None]
+        near = (estimate >= estimate[own] - slack) & (estimate <= estimate[own] + slack)
+        # Much faster than np.nonzero in two dimensions.
+        which, candidates = np.divmod(np.flatnonzero(near), len(points))
+        rows, place = np.unique(candidates, return_inverse=True)
+        distances = _squared_distances(point, points, rows)
+        own_distances = distances[np.searchsorted(rows, matches[chunk])][which]
+        before = (distances[place] < own_distances) | (
+            (distances[place] == own_distances) & (candidates < matches[chunk][which])
+        )
+        closer[chunk] += np.bincount(which[before], minlength=len(chunk))
+    return np.sort(closer) + 1
+
+
+def _squared_distances(point: np.ndarray, points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float64 [len(rows)]: each is one sum in an order that depends on D alone."""
+    distances = np.empty(len(rows))
+    for start in range(0, len(rows), _COMPARED_ROWS):
+        chunk = slice(start, start + _COMPARED_ROWS)
+        difference = np.subtract(points[rows[chunk]], point, dtype=np.float64)
+        distances[chunk] = np.square(difference, out=difference).sum(axis=1)
+    return distances

@@ -1,0 +1,127 @@
+"""A small gRPC server that speaks Triton's protocol, for what a real one does not do on request."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MODELS
+
+
+@dataclass
+class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Answers a request whose image is b"N ..." with a descriptor that is one at place N, after `delay_s`.
+
+    Its attributes are what a test sets before connecting; `most_in_flight` is what it saw.
+    """
+
+    ready: bool = True
+    models: dict = field(default_factory=lambda: {name: MODELS[name] for name in ENSEMBLES})
+    manifest: str | None = '{"checkpoint": "abc"}'
+    delay_s: float = 0.0
+    unavailable: int = 0
+    """How many requests are still to be answered UNAVAILABLE."""
+    fail_late: int = 0
+    """How many requests are still to be answered UNAVAILABLE after their `delay_s`."""
+    requests: list[str] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    url: str = ""
+
+    async def ServerReady(self, request, context):  # noqa: N802, the protocol's name
+        return service_pb2.ServerReadyResponse(ready=self.ready)
+
+    async def ModelMetadata(self, request, context):  # noqa: N802
+        model = self.models.get(request.name)
+        if model is None:
+            message = f"Request for unknown model: '{request.name}' is not found"
+            await context.abort(grpc.StatusCode.NOT_FOUND, message)
+        tensor = service_pb2.ModelMetadataResponse.TensorMetadata
+        return service_pb2.ModelMetadataResponse(
+            name=model.name,
+            inputs=[
+                tensor(name=entry.name, datatype=entry.wire_dtype, shape=(-1, *entry.dims)) for entry in model.inputs
+            ],
+            outputs=[
+                tensor(name=entry.name, datatype=entry.wire_dtype, shape=(-1, *entry.dims))
+                for entry in reversed(model.outputs)
+            ],
+        )
+
+    async def ModelConfig(self, request, context):  # noqa: N802
+        response = service_pb2.ModelConfigResponse()
+        if self.manifest is not None:
+            response.config.parameters[MANIFEST_PARAMETER].string_value = self.manifest
+        return response
+
+    async def ModelInfer(self, request, context):  # noqa: N802
+        self.requests.append(request.model_name)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            if self.unavailable:
+                self.unavailable -= 1
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+            await asyncio.sleep(self.delay_s)
+            if self.fail_late:
+                self.fail_late -= 1
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            image = request.raw_input_contents[0][4:]
+            if image.startswith(b"bad"):
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the image is damaged")
+            if image.startswith(b"broken"):
+                await context.abort(grpc.StatusCode.INTERNAL, "a stub has died")
+            return self._answer(request, int(image.split()[0]))
+        finally:
+            self.in_flight -= 1
+
+    def _answer(self, request, place):
+        response = service_pb2.ModelInferResponse(model_name=request.model_name)
+        asked = {entry.name for entry in request.outputs}
+        for tensor in self.models[request.model_name].outputs:
+            values = np.full((1, *tensor.dims), 0.75, dtype=np.float32)
+            if tensor.name == "DESCRIPTOR":
+                values[:] = np.arange(tensor.dims[0]) == place
+            assert tensor.name in asked
+            response.outputs.add(name=tensor.name, datatype="FP32", shape=values.shape)
+            response.raw_output_contents.append(values.tobytes())
+        return response
+
+
+@pytest.fixture
+def peer() -> Iterator[PeerServer]:
+    """A running PeerServer, in a thread of its own so that a command run in the test can reach it."""
+    servicer = PeerServer()
+    loop = asyncio.new_event_loop()
+
+    async def start():
+        server = grpc.aio.server()
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+        servicer.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        return server
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    yield servicer
+    asyncio.run_coroutine_threadsafe(server.stop(0), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{reserved.getsockname()[1]}"

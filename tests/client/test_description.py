@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import numpy as np
+
+from client.description import Description
+from qafm.attributes import SCHEMA
+
+
+def test_attributes_read_as_words():
+    probabilities = np.zeros(30, dtype=np.float32)
+    probabilities[0] = 0.93  # gender, of its second value
+    probabilities[1] = 0.2  # hair
+    probabilities[9:13] = [0.1, 0.2, 0.6, 0.1]  # age
+    probabilities[-1] = 0.5  # brown
+    nothing = np.zeros(1, dtype=np.float32)
+    description = Description(nothing, 0.5, 12.0, nothing, nothing, probabilities)
+    found = description.attributes
+    assert list(found) == [attribute.name for attribute in SCHEMA]
+    assert str(found["gender"]) == "gender: female 0.93"
+    assert str(found["hair"]) == "hair: short 0.80"
+    assert str(found["age"]) == "age: adult 0.60"
+    assert str(found["downcolour"]) == "downcolour: brown 0.50"
+    summary = description.summary()
+    assert (summary["alpha"], summary["identifiability"]) == (0.5, 12.0)
+    assert summary["attributes"]["hat"] == {"value": "no", "probability": 1.0}

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client import Description, ReidClient
+from qafm.contract import ALPHA, QAFM, QAFM_FIXED_ALPHA, Tensor
+from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnreachable
+from qafm.images import MAX_BYTES
+
+
+def run(work):
+    return asyncio.run(asyncio.wait_for(work, timeout=30))
+
+
+async def described(url, images, **options):
+    async with ReidClient(url) as client:
+        return [result async for result in client.describe_many(images, **options)]
+
+
+async def connected(url, **options):
+    async with ReidClient(url, **options) as client:
+        return client.manifest
+
+
+def place(description: Description) -> int:
+    return int(description.descriptor.argmax())
+
+
+# --- connecting
+# ------------------------------------------------------------------------------------------------
+
+
+def test_the_manifest_is_read_on_connecting(peer):
+    assert run(connected(peer.url)) == {"checkpoint": "abc"}
+
+
+def test_no_server(closed_url):
+    start = time.monotonic()
+    with pytest.raises(ServerUnreachable, match=f"no server is ready at {closed_url} after 0.5 s"):
+        run(connected(closed_url, connect_timeout_s=0.5))
+    assert time.monotonic() - start < 3
+
+
+def test_a_server_that_is_not_ready(peer):
+    peer.ready = False
+    with pytest.raises(ServerUnreachable, match="still loading or failed to"):
+        run(connected(peer.url, connect_timeout_s=0.5))
+
+
+def test_a_server_that_listens_but_never_answers(closed_url):
+    async def connect():
+        async def silent(reader, writer):
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(silent, *closed_url.split(":"))
+        async with server:
+            await connected(closed_url, connect_timeout_s=0.5)
+
+    with pytest.raises(ServerUnreachable):
+        run(connect())
+
+
+def test_a_server_that_becomes_ready_is_waited_for(peer):
+    peer.ready = False
+
+    async def connect():
+        asyncio.get_running_loop().call_later(0.5, setattr, peer, "ready", True)
+        return await connected(peer.url)
+
+    assert run(connect()) == {"checkpoint": "abc"}
+
+
+def test_a_server_with_other_models(peer):
+    del peer.models[QAFM_FIXED_ALPHA]
+    with pytest.raises(ContractMismatch, match="does not serve the model 'qafm_fixed_alpha': expected .* not found"):
+        run(connected(peer.url))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (
+            lambda outputs: (replace(outputs[0], dims=(512,)), *outputs[1:]),
+            r"expected DESCRIPTOR FP32 \[-1,1000\], got DESCRIPTOR FP32 \[-1,512\]",
+        ),
+        (
+            lambda outputs: (*outputs, Tensor("EXTRA", "UINT8", (3,))),
+            r"expected no EXTRA, got EXTRA UINT8 \[-1,3\]",
+        ),
+        (
+            lambda outputs: tuple(output for output in outputs if output is not ALPHA),
+            r"expected ALPHA FP32 \[-1,1\], got no ALPHA",
+        ),
+    ],
+)
+def test_a_model_with_other_tensors(peer, outputs, message):
+    model = peer.models[QAFM]
+    peer.models[QAFM] = replace(model, outputs=outputs(model.outputs))
+    with pytest.raises(ContractMismatch, match=message):
+        run(connected(peer.url))
+
+
+@pytest.mark.parametrize("manifest", [None, "", "not JSON", "[1]"])
+def test_a_model_without_a_manifest(peer, manifest):
+    peer.manifest = manifest
+    with pytest.raises(ContractMismatch, match="has no manifest"):
+        run(connected(peer.url))
+
+
+def test_a_client_that_is_not_entered_says_how():
+    with pytest.raises(RuntimeError, match="async with"):
+        run(ReidClient("127.0.0.1:1").describe(b"0"))
+
+
+# --- describing
+# ------------------------------------------------------------------------------------------------
+
+
+def test_one_image(peer, tmp_path):
+    path = tmp_path / "crop.jpg"
+    path.write_bytes(b"7 of 1000")
+
+    async def work():
+        async with ReidClient(peer.url) as client:
+            return await client.describe(path), await client.describe(b"8", alpha=0.25)
+
+    whole, fixed = run(work())
+    assert (place(whole), place(fixed)) == (7, 8)
+    assert (whole.alpha, whole.identifiability) == (0.75, 0.75)
+    assert (fixed.alpha, fixed.identifiability) == (0.25, None)
+    assert peer.requests == [QAFM, QAFM_FIXED_ALPHA]
+    shapes = (whole.descriptor, whole.visual, whole.semantic, whole.attribute_probabilities)
+    assert [array.shape for array in shapes] == [(1000,), (1024,), (1024,), (30,)]
+    assert all(array.dtype == np.float32 for array in shapes)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_an_alpha_that_is_no_weight(peer, alpha):
+    async def work():
+        async with ReidClient(peer.url) as client:
+            await client.describe(b"1", alpha)
+
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        run(work())
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (b"bad", InvalidImage, "the image is damaged"),
+        (b"broken", RequestFailed, "the model 'qafm' at 127.0.0.1:.* failed: a stub has died"),
+        (Path("absent.jpg"), InvalidImage, "absent.jpg: the file cannot be read: No such file"),
+        (bytes(MAX_BYTES + 1), InvalidImage, "at most 16,777,216 are accepted"),
+    ],
+)
+def test_an_image_that_fails(peer, image, error, message):
+    with pytest.raises(error, match=message):
+        run(described(peer.url, [image]))
+    before, failed, after = run(described(peer.url, [b"1", image, b"2"], return_errors=True))
+    assert isinstance(failed, error)
+    assert (place(before), place(after)) == (1, 2)
+
+
+def test_an_answer_that_takes_too_long(peer):
+    peer.delay_s = 5
+
+    async def work():
+        async with ReidClient(peer.url, request_timeout_s=0.3) as client:
+            await client.describe(b"1")
+
+    with pytest.raises(RequestFailed, match="no answer within 0.3 s"):
+        run(work())
+    assert len(peer.requests) == 1  # a server that is slow is not asked again
+
+
+def test_unavailable_is_tried_again(peer):
+    peer.unavailable = 2
+    (found,) = run(described(peer.url, [b"3"]))
+    assert place(found) == 3
+    assert len(peer.requests) == 3
+
+
+def test_unavailable_for_good_ends_even_where_errors_are_returned(peer):
+    peer.unavailable = 1_000_000
+
+    async def work():
+        async with ReidClient(peer.url, retry_s=0.5) as client:
+            return [result async for result in client.describe_many([b"1"], return_errors=True)]
+
+    with pytest.raises(ServerUnreachable, match="after 0.5 s"):
+        run(work())
+    assert len(peer.requests) > 1
+
+
+# --- many images
+# -----------------------------------------------------------------------------------------------
+
+
+def test_many_images_come_in_order_with_bounded_concurrency(peer):
+    peer.delay_s = 0.01
+    images = [str(number).encode() for number in range(100)]
+    found = run(described(peer.url, images, concurrency=5))
+    assert [place(description) for description in found] == list(range(100))
+    assert peer.most_in_flight == 5
+
+
+def test_a_slow_consumer_holds_the_source_back(peer):
+    taken = 0
+
+    def source():
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield str(number).encode()
+
+    async def work():
+        async with (
+            ReidClient(peer.url) as client,
+            aclosing(client.describe_many(source(), concurrency=2)) as results,
+        ):
+            async for _ in results:
+                await asyncio.sleep(0.2)
+                break
+
+    run(work())
+    assert taken <= 8
+    assert peer.in_flight == 0
+
+
+def test_leaving_early_cancels_what_is_in_flight(peer):
+    peer.delay_s = 0.05
+
+    async def work():
+        async with ReidClient(peer.url) as client:
+            async with aclosing(client.describe_many([b"1"] * 50, concurrency=4)) as results:
+                async for _ in results:
+                    break
+            await asyncio.sleep(0.3)
+
+    run(work())
+    assert len(peer.requests) < 12
+
+
+def test_no_images(peer):
+    assert run(described(peer.url, [])) == []
+
+
+def test_the_time_for_trying_again_begins_when_the_server_is_gone(peer):
+    """A request that had already waited longer than that when its server died is tried again all the same."""
+    peer.delay_s = 1.0
+    peer.fail_late = 1
+
+    async def work():
+        async with ReidClient(peer.url, retry_s=0.5) as client:
+            return await client.describe(b"4")
+
+    assert place(run(work())) == 4

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from client.evaluation import FailedImage
+from client.report import Report, write_report
+from qafm.descriptors import Descriptors
+from qafm.metrics import evaluate
+
+
+@pytest.fixture
+def folder(tmp_path):
+    query = Descriptors(np.zeros((1, 1), np.float32), np.array([1]), np.array([1]))
+    gallery = Descriptors(np.array([[1], [2]], np.float32), np.array([2, 1]), np.array([2, 2]))
+    metrics = evaluate(query, gallery)
+    report = Report(
+        created="2026-01-02T03:04:05+00:00",
+        data="data",
+        url="127.0.0.1:8001",
+        metrics=metrics,
+        baseline=metrics,
+        failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
+        manifest={"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}},
+        timings={"describe_s": 1.5},
+    )
+    write_report(tmp_path, report)
+    return tmp_path
+
+
+def test_json_has_what_programs_read(folder):
+    found = json.loads((folder / "report.json").read_text())
+    assert (found["mAP"], found["mAP_trapezoid"], found["queries"], found["gallery"]) == (0.5, 0.25, 1, 2)
+    assert found["baseline"]["rank1"] == 0
+    assert found["failed_images"][0]["path"] == "query/a.jpg"
+    assert found["manifest"]["versions"]["pillow"] == "12"
+
+
+def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
+    page = (folder / "report.html").read_text()
+    assert "&lt;script&gt;alert(1)" in page and "&lt;b&gt;abc" in page
+    tags, links = set(), []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.add(tag)
+            links.extend(value for name, value in attributes if name in ("src", "href"))
+
+    Reader().feed(page)
+    assert "script" not in tags and links == []
+    assert "50.00" in page and "query/a.jpg" in page and "12" in page

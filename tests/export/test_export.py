@@ -1,0 +1,143 @@
+"""The exporter on untrained networks of demo size: contract, parity gate, installation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+import export.repository
+from export.graphs import graph_modules, write_graph
+from export.parity import TOLERANCES, check_parity, sample_crops
+from export.pipelines import Pipeline, TorchPipeline
+from export.repository import TEMPLATE, install
+from qafm.contract import ENSEMBLES, GRAPHS, MODELS
+from qafm.errors import ExportRefused
+from qafm.identifiability import identifiability
+from tests.seeded_repository import seeded_networks
+
+ONNX_TYPES = {"UINT8": onnx.TensorProto.UINT8, "FP32": onnx.TensorProto.FLOAT}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return seeded_networks()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_have_the_contracts_tensors(exported_repository, name):
+    graph = onnx.load(exported_repository / name / "1" / "model.onnx").graph
+    for specs, values in ((MODELS[name].inputs, graph.input), (MODELS[name].outputs, graph.output)):
+        assert [value.name for value in values] == [spec.name for spec in specs]
+        for spec, value in zip(specs, values, strict=True):
+            assert value.type.tensor_type.elem_type == ONNX_TYPES[spec.dtype]
+            batch, *dims = value.type.tensor_type.shape.dim
+            assert batch.dim_param and not batch.dim_value
+            assert tuple(dim.dim_value for dim in dims) == spec.dims
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPHS if name != "fusion"])
+def test_pixels_meet_a_cast_first(exported_repository, name):
+    """TensorRT reshapes and transposes no uint8."""
+    graph = onnx.load(exported_repository / name / "1" / "model.onnx").graph
+    pixels = graph.input[0].name
+    assert [node.op_type for node in graph.node if pixels in node.input] == ["Cast"]
+
+
+def test_the_manifest_travels_in_both_ensembles_and_the_template_stays_as_it_was(exported_repository):
+    manifests = []
+    for name in ENSEMBLES:
+        text = (exported_repository / name / "config.pbtxt").read_text()
+        config = text_format.Parse(text, model_config_pb2.ModelConfig())
+        manifests.append(json.loads(config.parameters["manifest"].string_value))
+        assert "manifest" not in (TEMPLATE / name / "config.pbtxt").read_text()
+    assert manifests[0] == manifests[1]
+    manifest = manifests[0]
+    assert manifest["graphs"].keys() == set(GRAPHS)
+    assert manifest["versions"].keys() >= {"pillow", "onnxruntime", "torch"}
+    assert manifest["sigma"] > 0
+    for name, difference in manifest["differences"].items():
+        assert 0 <= difference["measured"] <= difference["allowed"] == TOLERANCES[name].limit
+
+
+def test_parity_gate_sees_a_graph_that_is_off(networks):
+    exact = TorchPipeline(networks)
+
+    class Off(Pipeline):
+        weighting = exact.weighting
+
+        def run(self, model, inputs):
+            outputs = exact.run(model, inputs)
+            return outputs if model != "apn" else {name: 1.01 * values for name, values in outputs.items()}
+
+    with pytest.raises(ExportRefused, match="VISUAL is off by 0.0"):
+        check_parity(exact, Off())
+
+
+def test_parity_gate_sees_not_a_number(networks):
+    exact = TorchPipeline(networks)
+
+    class Broken(Pipeline):
+        weighting = exact.weighting
+
+        def run(self, model, inputs):
+            outputs = exact.run(model, inputs)
+            return outputs if model != "apan" else {name: values * np.nan for name, values in outputs.items()}
+
+    with pytest.raises(ExportRefused, match="SEMANTIC is off by nan"):
+        check_parity(exact, Broken())
+
+
+def test_a_failed_gate_installs_nothing_and_keeps_what_was_there(tmp_path, networks, exported_repository, monkeypatch):
+    """The real gate over real graphs, of which one belongs to other networks."""
+    others = graph_modules(seeded_networks(seed=1))
+
+    def mixed_up(name: str, _module: torch.nn.Module, path: Path) -> None:
+        if name == "fusion":
+            write_graph(name, others[name], path)
+        else:
+            shutil.copy(exported_repository / name / "1" / "model.onnx", path)
+
+    monkeypatch.setattr(export.repository, "write_graph", mixed_up)
+    repository = tmp_path / "model_repository"
+    shutil.copytree(TEMPLATE, repository)
+    with pytest.raises(ExportRefused, match="DESCRIPTOR is off by"):
+        install(networks, repository, {})
+    assert list(tmp_path.iterdir()) == [repository]
+    assert not (repository / "fusion" / "1" / "model.onnx").exists()
+
+
+def test_a_folder_that_is_no_repository_is_not_replaced(tmp_path, networks):
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(ExportRefused, match="not an exported model repository"):
+        install(networks, tmp_path, {})
+    assert (tmp_path / "precious.txt").read_text() == "keep"
+
+
+def test_the_pipeline_by_its_parts(networks):
+    """DESCRIPTOR, Q and α of the pipeline, recomputed from the networks one by one."""
+    pipeline = TorchPipeline(networks)
+    outputs = pipeline.describe(sample_crops(1))
+    q = identifiability(outputs["FEATURES"][0])
+    assert outputs["IDENTIFIABILITY"][0, 0] == pytest.approx(q)
+    assert outputs["ALPHA"][0, 0] == pytest.approx(networks.weighting.network().alpha(q))
+    with torch.inference_mode():
+        vectors = [torch.from_numpy(outputs[name]) for name in ("VISUAL", "SEMANTIC", "ALPHA")]
+        descriptor = networks.fusion(vectors[0], vectors[1], vectors[2][:, 0])
+    assert np.abs(descriptor.numpy() - outputs["DESCRIPTOR"]).max() < 1e-6
+
+
+def test_command_refuses_what_is_no_run(tmp_path):
+    command = [sys.executable, "-m", "export", str(tmp_path), "--repository", str(tmp_path / "models")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "not a training run" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "models").exists()
