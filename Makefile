@@ -22,3 +22,26 @@ $(TRITON)/.installed: pyproject.toml
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --no-deps $(PYTRITON)
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --editable '.[server]'
 	touch $@
+
+# Data, training, export, serving and evaluation, with nothing mocked on the way.
+DEMO := build/demo
+demo: setup
+	rm -rf $(DEMO)
+	$(BIN)/python -m train.synthetic --out $(DEMO)/data $(DEMO_DATA)
+	$(BIN)/python -m train --preset demo --data $(DEMO)/data --out $(DEMO)/run
+	$(BIN)/python -m export $(DEMO)/run --repository $(DEMO)/model_repository
+	$(BIN)/python -m server --repository $(DEMO)/model_repository --http-port 0 --grpc-port 0 --metrics-port 0 \
+	  -- $(BIN)/client eval --split query --data $(DEMO)/data --report $(DEMO)/report
+
+test: setup
+	$(BIN)/python -m pytest -m 'not gpu and not slow'
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict client
+
+ci: lint test
+
+clean:
+	rm -rf build $(VENV)

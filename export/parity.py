@@ -63,6 +63,8 @@ def check_parity(expected: Pipeline, exported: Pipeline) -> dict[str, float]:
     if failed:
         raise ExportRefused(
             "the exported graphs do not compute what was trained; nothing was installed: "
-            + ", ".join(f"{name} is off by {differences[name]:.2g}, allowed {TOLERANCES[name].limit:.2g}" for name in failed)
+            + ", ".join(
+                f"{name} is off by {differences[name]:.2g}, allowed {TOLERANCES[name].limit:.2g}" for name in failed
+            )
         )
     return differences

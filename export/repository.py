@@ -57,9 +57,7 @@ def _check_replaceable(repository: Path) -> None:
     if not repository.exists() or (repository.is_dir() and not any(repository.iterdir())):
         return
     if not all((repository / model / "config.pbtxt").is_file() for model in MODELS):
-        raise ExportRefused(
-            f"{repository} exists and is not an exported model repository; choose another --repository"
-        )
+        raise ExportRefused(f"{repository} exists and is not an exported model repository; choose another --repository")
     if repository.resolve() == TEMPLATE.resolve():
         raise ExportRefused(f"{repository} is the template itself; choose another --repository")
 

@@ -1,0 +1,33 @@
+# The server image. Models are not in it: mount an exported repository at /models.
+#
+#   python -m export RUN --repository build/model_repository
+#   docker build -t qafm-server .
+#   docker run --rm --gpus all --shm-size=1g -p 127.0.0.1:8000-8002:8000-8002 \
+#     -v "$PWD/build/model_repository:/models:ro" qafm-server
+#
+# --shm-size: every Python model shares about 46 MB with the server, and more for large batches; Docker gives 64 MB.
+# In Kubernetes that is an emptyDir with medium: Memory at /dev/shm. Without a GPU leave out --gpus.
+# TensorRT plans: append `--config-name tensorrt` to the docker run command.
+FROM nvcr.io/nvidia/tritonserver:26.07-py3
+
+# The image's Python is the system's own, and it is the one that runs the models: packages go there.
+ENV PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
+
+WORKDIR /opt/qafm
+COPY pyproject.toml README.md LICENSE ./
+COPY qafm ./qafm
+COPY server ./server
+RUN python3 -m pip install .
+
+# The image's own unprivileged account, by number so that Kubernetes can see it is not root.
+USER 1000:1000
+WORKDIR /
+
+VOLUME /models
+EXPOSE 8000 8001 8002
+
+# Ready means every model is loaded, both ensembles included.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
+  CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
+
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "python3", "-m", "server", "--repository", "/models", "--host", "0.0.0.0", "--log", "-", "--ready-timeout-s", "1800"]

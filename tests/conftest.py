@@ -1,0 +1,26 @@
+"""Fixtures that several folders share: a complete model repository, and a real server that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server import TritonServer
+
+
+@pytest.fixture(scope="session")
+def exported_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository as `python -m export` writes it, of seeded, untrained networks of demo size."""
+    # Only where it is asked for: it imports torch.
+    from tests.seeded_repository import make_seeded_repository
+
+    return make_seeded_repository(tmp_path_factory.mktemp("exported") / "model_repository")
+
+
+@pytest.fixture(scope="session")
+def triton_server(exported_repository: Path) -> Iterator[TritonServer]:
+    """A running Triton server on `exported_repository`. Tests that stop or break a server start their own."""
+    with TritonServer(exported_repository) as server:
+        yield server

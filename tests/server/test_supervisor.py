@@ -1,0 +1,88 @@
+"""The supervisor, with commands of a shell in the place of a server."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SUPERVISOR = Path(__file__).resolve().parents[2] / "server" / "supervisor.py"
+
+
+def supervise(script, grace_s=0.5, prefix="qafm_test_of_nothing_"):
+    return subprocess.Popen(
+        [sys.executable, "-I", SUPERVISOR, str(grace_s), prefix, "bash", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def group(pid):
+    listing = subprocess.run(["ps", "-e", "-o", "pgid="], capture_output=True, text=True, check=True).stdout
+    return listing.split().count(str(pid))
+
+
+def ready(process):
+    """Its command's process id, once the command has said on its (redirected) output that it is up."""
+    pid = int(process.stdout.readline())
+    assert process.stderr.readline() == "up\n"
+    return pid
+
+
+def test_it_ends_with_the_status_of_its_command():
+    assert supervise("exit 7").wait(10) == 7
+
+
+def test_closing_its_input_stops_the_command_in_good_order():
+    process = supervise("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done", grace_s=10)
+    ready(process)
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "bye\n")
+
+
+def test_a_command_that_does_not_stop_is_killed_after_the_grace_period():
+    process = supervise("trap '' TERM; echo up; while :; do sleep 0.05; done", grace_s=0.3)
+    pid = ready(process)
+    begun = time.monotonic()
+    process.communicate(timeout=10)
+    assert 0.3 <= time.monotonic() - begun < 5
+    assert process.returncode == 128 + 9
+    assert group(pid) == 0
+
+
+def test_children_that_outlive_the_command_go_too():
+    process = supervise("sleep 60 & sleep 60 & echo up; exit 3")
+    pid = ready(process)
+    assert process.wait(10) == 3
+    assert group(pid) == 0
+
+
+def test_terminating_the_supervisor_stops_the_command():
+    process = supervise("echo up; sleep 60")
+    pid = ready(process)
+    process.terminate()
+    process.wait(10)
+    assert group(pid) == 0
+
+
+@pytest.fixture
+def region():
+    path = Path(f"/dev/shm/qafm_test_{os.getpid()}_left")
+    path.touch()
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_shared_memory_under_the_prefix_is_removed(region):
+    other = region.with_name(f"another_{region.name}")
+    other.touch()
+    try:
+        supervise("exit 0", prefix=f"qafm_test_{os.getpid()}_").wait(10)
+        assert not region.exists()
+        assert other.exists()
+    finally:
+        other.unlink()

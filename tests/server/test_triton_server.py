@@ -1,0 +1,135 @@
+"""What a server refuses before it starts anything. Running ones are in tests/triton."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qafm.errors import ServerFailed
+from server import TritonServer
+from server.__main__ import main
+
+
+@pytest.fixture
+def repository(tmp_path):
+    (tmp_path / "models" / "one" / "configs").mkdir(parents=True)
+    (tmp_path / "models" / "one" / "config.pbtxt").write_text('name: "one"\nbackend: "python"\n')
+    (tmp_path / "models" / "one" / "configs" / "tensorrt.pbtxt").write_text('backend: "tensorrt"\n')
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A `tritonserver` on PATH that writes a log and ends."""
+    program = tmp_path / "bin" / "tritonserver"
+    program.parent.mkdir()
+    lines = "echo 'E0101 00:00:00 first error'; for i in $(seq 100); do echo line $i; done; exit 1"
+    program.write_text(f"#!/bin/bash\n{lines}\n")
+    program.chmod(0o755)
+    monkeypatch.delenv("QAFM_TRITON", raising=False)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return program
+
+
+def test_a_repository_without_models_is_refused(tmp_path):
+    with pytest.raises(ServerFailed, match=r"no models in .*python -m export RUN"):
+        TritonServer(tmp_path).start()
+
+
+def test_an_unknown_configuration_name_lists_the_known_ones(repository):
+    with pytest.raises(ServerFailed, match=r"has configs/tensort\.pbtxt; known names: tensorrt"):
+        TritonServer(repository, config_name="tensort").start()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "keyword"), [("HTTP", "http_port"), ("gRPC", "grpc_port"), ("metrics", "metrics_port")]
+)
+def test_a_taken_port_is_named(repository, installed, endpoint, keyword):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = TritonServer(repository, **{keyword: port})
+        with pytest.raises(ServerFailed, match=f"the {endpoint} port {port} on 127.0.0.1 cannot be used"):
+            server.start()
+        assert not server.running
+
+
+def test_a_server_that_ends_gives_the_end_of_its_log_and_its_errors(repository, installed):
+    server = TritonServer(repository).start()
+    try:
+        with pytest.raises(ServerFailed) as caught:
+            server.wait_until_ready(20)
+    finally:
+        server.stop()
+    message = str(caught.value).splitlines()
+    assert message[0] == "the Triton server died while it started; its log ends:"
+    assert message[1] == "E0101 00:00:00 first error"
+    assert message[-1] == "line 100"
+    assert "line 1" not in message
+
+
+def test_a_server_that_does_not_get_ready_in_time_is_given_up(repository, installed):
+    installed.write_text("#!/bin/bash\nexec sleep 60\n")
+    server = TritonServer(repository).start()
+    try:
+        begun = time.monotonic()
+        with pytest.raises(ServerFailed, match=r"not ready within 0\.3 s"):
+            server.wait_until_ready(0.3)
+        assert time.monotonic() - begun < 1.5
+    finally:
+        server.stop()
+
+
+def test_a_program_that_cannot_be_run_is_an_error(repository, installed):
+    installed.write_text("#!/no/such/interpreter\n")
+    with pytest.raises(ServerFailed, match="could not be run"):
+        TritonServer(repository).start()
+
+
+def test_a_log_file_is_kept_where_one_is_named(repository, installed, tmp_path):
+    server = TritonServer(repository, log=tmp_path / "server.log").start()
+    with pytest.raises(ServerFailed):
+        server.wait_until_ready(20)
+    server.stop()
+    assert (tmp_path / "server.log").read_text().endswith("line 100\n")
+
+
+def test_stopping_what_was_never_started_is_nothing(repository):
+    TritonServer(repository).stop()
+
+
+def test_command_without_a_repository_is_wrong_usage(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--repository", str(tmp_path / "nothing")])
+    assert caught.value.code == 2
+    assert "python -m export RUN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_command_refuses_what_is_no_port(port):
+    with pytest.raises(SystemExit) as caught:
+        main(["--http-port", port])
+    assert caught.value.code == 2
+
+
+def test_command_fails_with_one_message_where_no_server_comes_up(repository, installed):
+    root = Path(__file__).resolve().parents[2]
+    command = [
+        sys.executable,
+        "-m",
+        "server",
+        "--repository",
+        repository,
+        "--http-port",
+        "0",
+        "--grpc-port",
+        "0",
+    ]
+    done = subprocess.run([*command, "--metrics-port", "0"], capture_output=True, text=True, cwd=root, timeout=30)
+    assert done.returncode == 3
+    assert done.stderr.startswith("server: the Triton server died while it started")
+    assert "Traceback" not in done.stderr

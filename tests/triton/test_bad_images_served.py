@@ -1,0 +1,107 @@
+"""Images that cannot be described fail their own request, with the reason, and nothing else."""
+
+import functools
+import http.client
+import json
+import queue
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+from PIL import Image
+from tritonclient.utils import InferenceServerException
+
+from qafm.contract import ENSEMBLES, MODELS
+from tests.bad_images import ACCEPTED, GOOD, REFUSED, encoded
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture(scope="module")
+def connection(triton_server):
+    with grpc.InferenceServerClient(triton_server.grpc_url) as client:
+        yield client
+
+
+def request(images, fixed_alpha=False):
+    inputs = [grpc.InferInput("IMAGE", [len(images), 1], "BYTES")]
+    inputs[0].set_data_from_numpy(np.array(images, dtype=object)[:, None])
+    if fixed_alpha:
+        inputs.append(grpc.InferInput("ALPHA", [len(images), 1], "FP32"))
+        inputs[1].set_data_from_numpy(np.full((len(images), 1), 0.5, np.float32))
+    return inputs
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_image_is_refused_with_its_reason(connection, ensemble, name):
+    with pytest.raises(InferenceServerException) as caught:
+        connection.infer(ensemble, request([REFUSED[name].data], fixed_alpha=ensemble != "qafm"))
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert REFUSED[name].refused.lower() in caught.value.message().lower()
+    assert connection.is_server_ready()
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_an_unusual_image_is_described(connection, name):
+    answer = connection.infer("qafm", request([ACCEPTED[name].data]))
+    assert np.isfinite(answer.as_numpy("DESCRIPTOR")).all()
+
+
+def test_http_answers_400(triton_server):
+    connection = http.client.HTTPConnection(triton_server.http_url, timeout=60)
+    image = {"name": "IMAGE", "shape": [1, 1], "datatype": "BYTES", "data": ["not a picture"]}
+    connection.request("POST", "/v2/models/qafm/infer", json.dumps({"inputs": [image]}))
+    answer = connection.getresponse()
+    assert answer.status == 400
+    assert "not a JPEG" in json.loads(answer.read())["error"]
+    connection.close()
+
+
+def test_one_bad_image_fails_the_request_it_came_in_and_is_named(connection):
+    with pytest.raises(InferenceServerException, match="image 2 of 3 in the request: the image is empty"):
+        connection.infer("qafm", request([GOOD, b"", GOOD]))
+
+
+def test_neighbours_of_bad_requests_in_one_dynamic_batch_succeed(connection):
+    expected = connection.infer("qafm_fixed_alpha", request([GOOD], fixed_alpha=True)).as_numpy("DESCRIPTOR")
+    # Views of a large picture keep each process of `views` busy: the seven behind wait, and share a call.
+    large = encoded(Image.new("RGB", (500, 1000), "grey"), "PNG")
+    images = [GOOD, GOOD, REFUSED["truncated"].data, GOOD, REFUSED["text"].data, GOOD, GOOD]
+    for _ in range(10):
+        before = calls_with_seven(connection)
+        answers: queue.Queue = queue.Queue()
+        for number in (-2, -1):
+            connection.async_infer("qafm", request([large]), functools.partial(_put, answers, number))
+        for number, image in enumerate(images):
+            connection.async_infer(
+                "qafm_fixed_alpha",
+                request([image], fixed_alpha=True),
+                functools.partial(_put, answers, number),
+            )
+        for _ in range(2 + len(images)):
+            number, result, error = answers.get(timeout=60)
+            if number in (2, 4):
+                assert error.status() == "StatusCode.INVALID_ARGUMENT"
+            else:
+                assert error is None
+            if number >= 0 and images[number] is GOOD:
+                np.testing.assert_array_equal(result.as_numpy("DESCRIPTOR"), expected)
+        if calls_with_seven(connection) > before:
+            return
+    pytest.fail("the seven requests never shared one call of `views` in ten tries")
+
+
+def _put(answers, number, result, error):
+    answers.put((number, result, error))
+
+
+def calls_with_seven(connection):
+    (statistics,) = connection.get_inference_statistics("views", as_json=True)["model_stats"]
+    counts = {int(one["batch_size"]): int(one["compute_infer"]["count"]) for one in statistics["batch_stats"]}
+    return counts.get(7, 0)
+
+
+def test_the_server_still_serves_every_model_after_all_that(connection):
+    assert connection.is_server_ready()
+    assert all(connection.is_model_ready(name) for name in MODELS)
