@@ -1,5 +1,5 @@
 # One command an intent. `demo` and `test` do their own set-up, so each works on a fresh clone.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 TRITON := build/triton
 BIN := $(VENV)/bin
@@ -12,6 +12,7 @@ PYTRITON := nvidia-pytriton==0.7.0
 setup: $(VENV)/.installed $(TRITON)/.installed
 
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV): PyTorch alone is several GB, so this takes minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
@@ -25,13 +26,15 @@ $(TRITON)/.installed: pyproject.toml
 
 # Data, training, export, serving and evaluation, with nothing mocked on the way.
 DEMO := build/demo
+DEMO_DATA := --images-per-identity 10 --test-identities 16 --cameras-per-identity 4 --distractors 16 --junk 16 \
+  --degraded 0.3
 demo: setup
 	rm -rf $(DEMO)
 	$(BIN)/python -m train.synthetic --out $(DEMO)/data $(DEMO_DATA)
 	$(BIN)/python -m train --preset demo --data $(DEMO)/data --out $(DEMO)/run
 	$(BIN)/python -m export $(DEMO)/run --repository $(DEMO)/model_repository
 	$(BIN)/python -m server --repository $(DEMO)/model_repository --http-port 0 --grpc-port 0 --metrics-port 0 \
-	  -- $(BIN)/client eval --split query --data $(DEMO)/data --report $(DEMO)/report
+	  -- $(BIN)/client eval --url {grpc_url} --split query --data $(DEMO)/data --report $(DEMO)/report
 
 test: setup
 	$(BIN)/python -m pytest -m 'not gpu and not slow'

@@ -81,7 +81,7 @@ def main() -> None:
         app(prog_name="client")
     except QafmError as error:
         _say_error(str(error))
-        sys.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)))
+        sys.exit(_EXIT_CODES.get(type(error), BAD_INPUT))
     except OSError as error:
         _say_error(str(error))
         sys.exit(BAD_INPUT)

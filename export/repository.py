@@ -38,7 +38,7 @@ def install(networks: Networks, repository: Path, origin: dict[str, Any]) -> dic
     with tempfile.TemporaryDirectory(dir=repository.parent, prefix=".export-") as folder:
         # Beside its destination, so that moving it there is a rename.
         staged = Path(folder) / "new"
-        shutil.copytree(TEMPLATE, staged)
+        shutil.copytree(TEMPLATE, staged, ignore=shutil.ignore_patterns("__pycache__"))
         for name, module in graph_modules(networks).items():
             write_graph(name, module, staged / name / "1" / GRAPH_FILE)
         networks.weighting.network().save(staged / "alpha" / "1" / ALPHA_FILE)

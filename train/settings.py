@@ -37,6 +37,8 @@ class StageSettings(_Frozen):
 
     epochs: PositiveInt = 120
     warmup_epochs: NonNegativeInt = 10
+    small_epochs: NonNegativeInt = 0
+    """So many epochs first see the crops at half their height and width: a quarter of the work, for short trainings."""
 
 
 class JointSettings(StageSettings):

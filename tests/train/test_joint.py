@@ -66,8 +66,8 @@ def run_pass(stage: JointStage, name: str) -> None:
     vectors = torch.randn(4, 1024, generator=torch.Generator().manual_seed(1))
     others = torch.randn(4, 1024, generator=torch.Generator().manual_seed(2))
     {
-        "apn": lambda: stage.apn_pass(batch),
-        "apan": lambda: stage.apan_pass(batch),
+        "apn": lambda: stage.apn_pass(batch, 0),
+        "apan": lambda: stage.apan_pass(batch, 0),
         "head": lambda: stage.head_pass(batch, vectors, others),
         "fusion": lambda: stage.fusion_pass(batch, vectors, others),
     }[name]()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qafm.contract import VECTOR_SIZE
-from train.networks.layers import convolution
+from train.networks.layers import IdentityNeck, convolution
 from train.networks.trunk import Trunk
 
 DILATIONS = (2, 3, 4)
@@ -78,7 +78,7 @@ class APNClassifiers(nn.Module):
         super().__init__()
         self.whole = nn.Linear(VECTOR_SIZE, identities, bias=False)
         self.stripes = nn.ModuleList(
-            nn.Linear(channels, identities, bias=False) for _ in range(HORIZONTAL_STRIPES + VERTICAL_STRIPES)
+            IdentityNeck(channels, identities) for _ in range(HORIZONTAL_STRIPES + VERTICAL_STRIPES)
         )
 
     def forward(self, visual: Tensor, regions: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -25,6 +25,7 @@ class IdentityNeck(nn.Module):
         super().__init__()
         self.normalise = nn.BatchNorm1d(size)
         self.classify = nn.Linear(size, identities, bias=False)
+        nn.init.normal_(self.classify.weight, std=0.001)
 
     def forward(self, vectors: Tensor) -> Tensor:
         return self.classify(self.normalise(vectors))

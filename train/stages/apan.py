@@ -7,7 +7,7 @@ from torch import Tensor
 
 from train.data import Batch
 from train.losses import attribute_loss
-from train.networks import APAN, Pixels, Trunk
+from train.networks import APAN, Trunk
 from train.precision import autocast
 from train.settings import Settings
 from train.stages.stage import Stage
@@ -19,14 +19,13 @@ class APANStage(Stage):
     def __init__(self, settings: Settings, device: torch.device, trunk: Trunk) -> None:
         """`trunk` is where the encoder starts from: ImageNet's weights, or else the trained IQA trunk."""
         super().__init__(settings, device)
-        self.pixels = Pixels().to(device)
         self.apan = APAN(trunk, settings.network.channels)
         self.add(apan=self.apan)
         self.optimize("apan", self.apan)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with autocast(self.settings.precision, self.device):
-            _, logits = self.apan(self.pixels(batch.crops))
+            _, logits = self.apan(self.look(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
         self.update("apan", loss)
         return {"attributes": loss}

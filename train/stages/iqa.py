@@ -9,7 +9,7 @@ from qafm.contract import FEATURE_SIZE
 from train.checkpoint import build_trunk
 from train.data import Batch
 from train.losses import identity_loss, triplet_loss
-from train.networks import IQA, Pixels
+from train.networks import IQA
 from train.networks.layers import IdentityNeck
 from train.precision import autocast
 from train.settings import Settings
@@ -24,7 +24,6 @@ class IQAStage(Stage):
         super().__init__(settings, device)
         trunk = build_trunk(settings.network)
         load_trunk_weights(trunk, settings.weights)
-        self.pixels = Pixels().to(device)
         self.iqa = IQA(trunk)
         self.neck = IdentityNeck(FEATURE_SIZE, identities)
         self.add(iqa=self.iqa, neck=self.neck)
@@ -32,7 +31,7 @@ class IQAStage(Stage):
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with autocast(self.settings.precision, self.device):
-            features = self.iqa(self.pixels(batch.crops))
+            features = self.iqa(self.look(batch, epoch))
             logits = self.neck(features)
         losses = {
             "identity": identity_loss(logits, batch.labels),

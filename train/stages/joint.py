@@ -22,7 +22,7 @@ from torch.func import functional_call
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
 from train.data import Batch
 from train.losses import alpha_loss, attribute_loss, identity_loss, part_loss, triplet_loss
-from train.networks import APAN, APN, Fusion, Pixels, Trunk
+from train.networks import APAN, APN, Fusion, Trunk
 from train.networks.apn import APNClassifiers
 from train.networks.fusion import Weighting
 from train.networks.layers import IdentityNeck
@@ -52,7 +52,6 @@ class JointStage(Stage):
         """
         super().__init__(settings, device)
         self.q = torch.from_numpy(q).to(device)
-        self.pixels = Pixels().to(device)
         self.apn = APN(apn_trunk, settings.network.channels)
         self.classifiers = APNClassifiers(settings.network.channels, identities)
         self.apan = apan
@@ -83,9 +82,8 @@ class JointStage(Stage):
         return self.settings.learning_rate * (self.settings.joint.branch_rate if slow else 1)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        frozen = self.settings.pretrained and epoch < self.settings.joint.frozen_epochs
-        visual, apn_losses = self.apn_pass(batch, frozen)
-        semantic, apan_losses = self.apan_pass(batch, frozen)
+        visual, apn_losses = self.apn_pass(batch, epoch)
+        semantic, apan_losses = self.apan_pass(batch, epoch)
         visual, semantic = visual.detach().float(), semantic.detach().float()
         return (
             apn_losses
@@ -94,10 +92,15 @@ class JointStage(Stage):
             | self.fusion_pass(batch, visual, semantic)
         )
 
-    def apn_pass(self, batch: Batch, frozen: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    def frozen(self, epoch: int) -> bool:
+        """Whether the branches, being pretrained, stand still in this epoch."""
+        return self.settings.pretrained and epoch < self.settings.joint.frozen_epochs
+
+    def apn_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 1. Returns v_a [B,1024] and the losses."""
+        frozen = self.frozen(epoch)
         with torch.set_grad_enabled(not frozen), autocast(self.settings.precision, self.device):
-            regions = self.apn.regions(self.pixels(batch.crops))
+            regions = self.apn.regions(self.look(batch, epoch))
             visual = self.apn.embed_regions(regions)
             whole, stripes = self.classifiers(visual, regions)
         losses = {
@@ -109,10 +112,11 @@ class JointStage(Stage):
             self.update("apn", torch.stack(list(losses.values())).sum())
         return visual, losses
 
-    def apan_pass(self, batch: Batch, frozen: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    def apan_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 2. Returns v_s [B,1024] and the losses."""
+        frozen = self.frozen(epoch)
         with torch.set_grad_enabled(not frozen), autocast(self.settings.precision, self.device):
-            semantic, logits = self.apan(self.pixels(batch.crops))
+            semantic, logits = self.apan(self.look(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
         if not frozen:
             self.update("apan", loss)

@@ -6,11 +6,13 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch.optim import Adam, Optimizer
 from qafm.errors import InvalidCheckpoint, QafmError
 from train.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from train.data import Batch, Batches
+from train.networks import Pixels
 from train.settings import Settings, StageName, StageSettings
 
 METRICS_FILE = "metrics.jsonl"
@@ -36,6 +39,7 @@ class Stage(ABC):
     def __init__(self, settings: Settings, device: torch.device) -> None:
         self.settings = settings
         self.device = device
+        self.pixels = Pixels().to(device)
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
 
@@ -46,6 +50,11 @@ class Stage(ABC):
     @abstractmethod
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Train on one batch; return its losses by name, scalars."""
+
+    def look(self, batch: Batch, epoch: int) -> Tensor:
+        """The batch's crops as a network reads them: float [B,3,384,128], or half of that in a small epoch."""
+        crops = self.pixels(batch.crops)
+        return F.avg_pool2d(crops, 2) if epoch < self.schedule.small_epochs else crops
 
     def base_rate(self, optimizer: str) -> float:
         """The learning rate of an optimiser, before the schedule."""
@@ -102,7 +111,8 @@ def train_stage(
             stage.name, total=stage.schedule.epochs * steps, completed=done * steps, losses="", speed=0.0
         )
         for epoch in range(done, stage.schedule.epochs):
-            started = time.perf_counter()
+            started = epoch_started = time.perf_counter()
+            sums: Counter[str] = Counter()
             for number, batch in enumerate(batches.epoch(epoch)):
                 _set_rates(stage, epoch + (number + 1) / steps)
                 losses = _finite(stage.step(batch.to(stage.device), epoch), stage.name, epoch, number)
@@ -114,10 +124,18 @@ def train_stage(
                     "images_per_s": round(speed, 2),
                 }
                 metrics.write(json.dumps(record | losses) + "\n")
-                shown = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-                progress.update(bar, advance=1, losses=shown, speed=speed)
+                sums.update(losses)
+                progress.update(bar, advance=1, losses=_shown(losses), speed=speed)
             metrics.flush()
             save_checkpoint(run, _snapshot(stage, epoch + 1, pids))
+            # The bar shows only on a terminal; these lines stay in a log too.
+            means = _shown({name: total / steps for name, total in sums.items()})
+            took = f"{time.perf_counter() - epoch_started:.0f} s"
+            console.print(f"{stage.name} epoch {epoch + 1}/{stage.schedule.epochs}, {took}: {means}", highlight=False)
+
+
+def _shown(losses: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
 
 
 def _set_rates(stage: Stage, progress: float) -> None:

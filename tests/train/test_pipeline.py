@@ -1,0 +1,202 @@
+"""The three stages on a handful of drawn people: through, interrupted, and from bad data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from qafm.attributes import read_attributes, write_attributes
+from qafm.errors import InvalidCheckpoint, InvalidDataset
+from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
+from train.data import Batches, identity_batches, load_training_data
+from train.pipeline import train
+from train.settings import Settings, load_preset
+from train.stages.iqa import IQAStage
+from train.stages.joint import JointStage
+from train.stages.stage import TrainingFailed, rate_factor
+from train.synthetic import Recipe, make_dataset
+
+EPOCHS = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
+SETTINGS = load_preset(
+    "demo",
+    identities_per_batch=2,
+    images_per_identity=2,
+    precision="float32",
+    workers=0,
+    iqa=EPOCHS,
+    apan=EPOCHS,
+    joint=EPOCHS | {"q_crops": 6},
+)
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("dataset")
+    make_dataset(
+        Recipe(train_identities=6, test_identities=2, images_per_identity=3, distractors=0, junk=0), root
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    train(SETTINGS, dataset, run, console=QUIET)
+    return run
+
+
+def weights_of(run: Path, stage) -> dict[str, torch.Tensor]:
+    networks = load_checkpoint(run, stage).networks
+    return {f"{network}.{name}": values for network, state in networks.items() for name, values in state.items()}
+
+
+def test_a_run_can_be_read_back(finished):
+    networks = load_networks(finished)
+    assert networks.weighting.sigma > 0 and networks.weighting.mu > 0
+    assert not any(module.training for network in vars(networks).values() for module in network.modules())
+    joint = weights_of(finished, "joint")
+    assert torch.equal(networks.apn.embed[0].weight, joint["apn.embed.0.weight"])
+
+
+def test_the_iqa_network_stays_as_its_stage_left_it(finished):
+    trained = weights_of(finished, "iqa")
+    assert torch.equal(load_networks(finished).iqa.trunk.stem[0].weight, trained["iqa.trunk.stem.0.weight"])
+    assert not torch.equal(trained["iqa.trunk.stem.0.weight"], weights_of(finished, "joint")["apn.trunk.stem.0.weight"])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", [IQAStage, JointStage], ids=lambda stage: stage.name)
+def test_killed_and_resumed_ends_as_if_nothing_had_happened(dataset, finished, tmp_path, monkeypatch, stage):
+    """Killed in the second epoch: the first one's checkpoint is what resuming starts from."""
+    whole = stage.step
+
+    def killed(self, batch, epoch):
+        if epoch == 1:
+            raise Killed
+        return whole(self, batch, epoch)
+
+    monkeypatch.setattr(stage, "step", killed)
+    with pytest.raises(Killed):
+        train(SETTINGS, dataset, tmp_path, console=QUIET)
+    assert not load_checkpoint(tmp_path, stage.name).complete
+    with pytest.raises(InvalidCheckpoint):
+        load_networks(tmp_path)
+    monkeypatch.setattr(stage, "step", whole)
+    train(SETTINGS, dataset, tmp_path, resume=True, console=QUIET)
+
+    expected, got = weights_of(finished, "joint"), weights_of(tmp_path, "joint")
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_checkpoint_intact(dataset, tmp_path, monkeypatch):
+    whole = IQAStage.step
+
+    def diverging(self, batch, epoch):
+        losses = whole(self, batch, epoch)
+        return losses if epoch == 0 else losses | {"identity": losses["identity"] * torch.nan}
+
+    monkeypatch.setattr(IQAStage, "step", diverging)
+    with pytest.raises(TrainingFailed, match="identity is not finite in epoch 1"):
+        train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
+    assert load_checkpoint(tmp_path, "iqa").epoch == 1
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(dataset, finished):
+    with pytest.raises(InvalidCheckpoint, match="holds a run already"):
+        train(SETTINGS, dataset, finished, console=QUIET)
+    other = Settings.model_validate(SETTINGS.model_dump() | {"seed": 5})
+    with pytest.raises(InvalidCheckpoint, match="other settings"):
+        train(other, dataset, finished, resume=True, console=QUIET)
+
+
+def test_a_stage_needs_the_one_before(dataset, tmp_path):
+    with pytest.raises(InvalidCheckpoint, match=r"iqa\.pt: no such checkpoint"):
+        train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "replaced"])
+def test_a_damaged_checkpoint_is_named(dataset, finished, tmp_path, damage):
+    path = checkpoint_path(tmp_path, "iqa")
+    content = checkpoint_path(finished, "iqa").read_bytes()
+    path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "replaced": b"no checkpoint"}[damage])
+    with pytest.raises(InvalidCheckpoint, match=r"iqa\.pt: damaged"):
+        load_checkpoint(tmp_path, "iqa")
+
+
+def test_weights_that_do_not_fit_are_refused(finished):
+    networks = {"iqa": load_networks(finished).apn}
+    with pytest.raises(InvalidCheckpoint, match="does not fit the iqa network"):
+        load_checkpoint(finished, "iqa").restore(networks)
+
+
+def test_a_tenth_of_the_identities_is_held_out(dataset):
+    data = load_training_data(dataset, seed=0)
+    held_out = {crop.pid for crop in data.held_out}
+    assert len(held_out) == 2 and len(data.pids) == 4
+    assert held_out.isdisjoint(data.pids) and {crop.pid for crop in data.crops} == set(data.pids)
+    assert [data.pids[label] for label in data.labels] == [crop.pid for crop in data.crops]
+    assert {crop.pid for crop in load_training_data(dataset, seed=3).held_out} != held_out
+
+
+def test_an_attribute_file_that_lacks_an_identity_is_named(dataset, tmp_path):
+    attributes = read_attributes(dataset / "market_attribute.mat", "train")
+    absent = load_training_data(dataset, seed=0).pids[0]
+    (tmp_path / "bounding_box_train").symlink_to(dataset / "bounding_box_train")
+    rest = {pid: values for pid, values in attributes.items() if pid != absent}
+    write_attributes(tmp_path / "market_attribute.mat", rest, rest)
+    with pytest.raises(InvalidDataset, match=rf"market_attribute\.mat: no attributes .* {absent:04d}"):
+        load_training_data(tmp_path, seed=0)
+
+
+def test_an_unreadable_training_image_is_named(dataset, tmp_path):
+    (tmp_path / "bounding_box_train").mkdir()
+    for path in (dataset / "bounding_box_train").iterdir():
+        (tmp_path / "bounding_box_train" / path.name).write_bytes(path.read_bytes()[:400])
+    (tmp_path / "market_attribute.mat").symlink_to(dataset / "market_attribute.mat")
+    with pytest.raises(InvalidDataset, match=r"\.jpg: the image is damaged"):
+        train(SETTINGS, tmp_path, tmp_path / "run", console=QUIET)
+
+
+@pytest.mark.parametrize(("identities", "images"), [(2, 4), (3, 2), (8, 4)])
+def test_batches_are_balanced_over_identities(identities, images):
+    labels = np.repeat(np.arange(6), [3, 9, 5, 4, 7, 12])
+    batches = list(identity_batches(labels, identities, images, seed=(0,)))
+    assert len(batches) == max(1, len(labels) // (identities * images))
+    for batch in batches:
+        found, counts = np.unique(labels[batch], return_counts=True)
+        assert len(found) == min(identities, 6) and (counts == images).all()
+        # Only an identity with fewer images than wanted repeats one.
+        assert all(len(set(np.array(batch)[labels[batch] == label])) == images for label in found if label)
+    assert batches == list(identity_batches(labels, identities, images, seed=(0,)))
+    assert batches != list(identity_batches(labels, identities, images, seed=(1,)))
+
+
+def test_an_epoch_is_the_same_whoever_loads_it(dataset):
+    data = load_training_data(dataset, seed=0)
+    epochs = [
+        list(Batches(data, Settings.model_validate(SETTINGS.model_dump() | {"workers": workers}), "iqa").epoch(1))
+        for workers in (0, 2)
+    ]
+    assert len(epochs[0]) == len(epochs[1]) > 0
+    for alone, together in zip(*epochs, strict=True):
+        assert torch.equal(alone.crops, together.crops) and torch.equal(alone.rows, together.rows)
+    assert alone.crops.shape == (4, 384, 128, 3) and alone.crops.dtype == torch.uint8
+    assert alone.attributes.shape == (4, 12)
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    schedule = load_preset("market1501").iqa
+    assert rate_factor(0, schedule) == 0
+    assert rate_factor(5, schedule) == pytest.approx(0.5)
+    assert rate_factor(10, schedule) == pytest.approx(1)
+    assert rate_factor(65, schedule) == pytest.approx(0.5)
+    assert rate_factor(120, schedule) == pytest.approx(0)
