@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup demo test bench lint ci clean
+.PHONY: setup demo test lint ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -26,7 +26,7 @@ $(TRITON)/.installed: pyproject.toml
 
 # Data, training, export, serving and evaluation, with nothing mocked on the way.
 DEMO := build/demo
-DEMO_DATA := --images-per-identity 10 --test-identities 16 --cameras-per-identity 4 --distractors 16 --junk 16 \
+DEMO_DATA := --images-per-identity 9 --test-identities 12 --cameras-per-identity 4 --distractors 12 --junk 12 \
   --degraded 0.3
 demo: setup
 	rm -rf $(DEMO)

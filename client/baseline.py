@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qafm.descriptors import Descriptors
+from qafm.errors import InvalidImage
 from qafm.images import decode
 
 STRIPES = 6
@@ -44,6 +45,9 @@ def describe_by_colour(root: Path, images: Descriptors, on_image: Callable[[], N
     assert images.paths is not None
     histograms = np.empty((len(images), STRIPES * BINS**3), dtype=np.float32)
     for row, path in enumerate(images.paths):
-        histograms[row] = colour_histogram(decode((root / path).read_bytes()))
+        try:
+            histograms[row] = colour_histogram(decode((root / path).read_bytes()))
+        except InvalidImage as error:
+            raise InvalidImage(f"{path}: {error}") from error
         on_image()
     return Descriptors(histograms, images.pids, images.camids, images.paths)

@@ -108,13 +108,22 @@ def evaluate_command(
 
     start = time.perf_counter()
     described = asyncio.run(_describe_dataset(data, report, limit, url, connect_timeout_s, on_error.value, concurrency))
+    for name in ("report.json", "report.html"):
+        # An earlier result must not stand beside the descriptors of this one.
+        (report / name).unlink(missing_ok=True)
     write_descriptors(report / "query.npz", described.query)
     write_descriptors(report / "gallery.npz", described.gallery)
     for image in described.failed_images:
         _say_error(f"{image.path}: {image.reason}")
 
     before_metrics = time.perf_counter()
-    metrics = evaluate(described.query, described.gallery)
+    try:
+        metrics = evaluate(described.query, described.gallery)
+    except InvalidDescriptors as error:
+        if not described.failed_images:
+            raise
+        _say_error(f"there is nothing to measure, because images failed: {error}")
+        raise typer.Exit(FAILURES) from error
     metrics_s = time.perf_counter() - before_metrics
     before_baseline = time.perf_counter()
     baseline = measure_baseline(described, lambda name, total: progress(_errors, name, total))

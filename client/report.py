@@ -28,8 +28,7 @@ METRIC_LABELS = {
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything that report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds,
-    images/s."""
+    """What report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds, images/s."""
 
     created: str
     data: str
@@ -137,29 +136,43 @@ def _fact(value: Any) -> str:
 
 
 _STYLE = """
-:root { color-scheme: light dark; --text: #1c2733; --soft: #5d6b7a; --line: #d9e0e7; --back: #f6f8fa; --card:
-#fff;
-  --accent: #0b6e63; --warn: #a4480c; }
-@media (prefers-color-scheme: dark) { :root { --text: #e4eaf0; --soft: #9aa8b6; --line: #313c47; --back:
-#12181e;
-  --card: #1a222a; --accent: #4cc0ae; --warn: #f0a267; } }
+:root {
+  color-scheme: light dark;
+  --text: #1c2733; --soft: #5d6b7a; --line: #d9e0e7; --back: #f6f8fa; --card: #fff;
+  --accent: #0b6e63; --warn: #a4480c;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --text: #e4eaf0; --soft: #9aa8b6; --line: #313c47; --back: #12181e; --card: #1a222a;
+    --accent: #4cc0ae; --warn: #f0a267;
+  }
+}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
-h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 0 0 .6rem; font-size: 1.1rem; }
-header p, .note, .label { color: var(--soft); } .note { font-size: .85rem; margin: .5rem 0 0; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 1rem 1.2rem;
-margin: 1rem 0;
-  overflow-x: auto; }
+h1 { margin: 0; font-size: 1.7rem; }
+h2 { margin: 0 0 .6rem; font-size: 1.1rem; }
+header p, .note, .label { color: var(--soft); }
+.note { font-size: .85rem; margin: .5rem 0 0; }
+section {
+  background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 1rem 1.2rem; margin: 1rem 0; overflow-x: auto;
+}
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1.5rem; }
-.value { font-size: 2.4rem; font-weight: 650; line-height: 1.2; } .value small { font-size: 1.1rem; color:
-var(--soft); } .bar { position: relative; height: .45rem; margin-top: .4rem; border-radius: 3px; background:
-var(--line); } .bar i { display: block; height: 100%; border-radius: 3px; background: var(--accent); } .bar b
-{ position: absolute; top: -.2rem; width: 2px; height: .85rem; background: var(--text); } table {
-border-collapse: collapse; width: 100%; } td table { font-size: .92em; } th, td { text-align: left; padding:
-.3rem .8rem .3rem 0; border-top: 1px solid var(--line); vertical-align: top;
-  font-weight: 400; overflow-wrap: anywhere; }
-thead th { border-top: 0; color: var(--soft); } .n { text-align: right; font-variant-numeric: tabular-nums; }
-tbody th { color: var(--soft); min-width: 8rem; } .failed h2 { color: var(--warn); }
+.value { font-size: 2.4rem; font-weight: 650; line-height: 1.2; }
+.value small { font-size: 1.1rem; color: var(--soft); }
+.bar { position: relative; height: .45rem; margin-top: .4rem; border-radius: 3px; background: var(--line); }
+.bar i { display: block; height: 100%; border-radius: 3px; background: var(--accent); }
+.bar b { position: absolute; top: -.2rem; width: 2px; height: .85rem; background: var(--text); }
+table { border-collapse: collapse; width: 100%; }
+td table { font-size: .92em; }
+th, td {
+  text-align: left; padding: .3rem .8rem .3rem 0; border-top: 1px solid var(--line);
+  vertical-align: top; font-weight: 400; overflow-wrap: anywhere;
+}
+thead th { border-top: 0; color: var(--soft); }
+.n { text-align: right; font-variant-numeric: tabular-nums; }
+tbody th { color: var(--soft); min-width: 8rem; }
+.failed h2 { color: var(--warn); }
 @media print { body { background: none; } section { break-inside: avoid; } }
 """

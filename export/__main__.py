@@ -30,7 +30,7 @@ def main(
         networks = load_networks(run)
         with console.status("exporting and comparing with PyTorch"):
             manifest = install(networks, repository, describe_run(run))
-    except QafmError as error:
+    except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
     table = Table("output", "largest difference", "allowed", title="ONNX Runtime against PyTorch")

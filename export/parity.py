@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +47,13 @@ def sample_crops(count: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
     return crops
 
 
-def check_parity(expected: Pipeline, exported: Pipeline) -> dict[str, float]:
+def check_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndarray] | None = None) -> dict[str, float]:
     """The differences between two pipelines, by output.
 
-    `expected` sees the sample crops one by one and `exported` all in one batch, so that a graph which mixes its
+    `expected` sees the crops, by default `sample_crops()`, one by one and `exported` all in one batch, so that a graph which mixes its
     batch up is found too. Raises ExportRefused where a difference exceeds its tolerance or is not a number.
     """
-    crops = sample_crops()
+    crops = sample_crops() if crops is None else crops
     singles = [expected.describe([crop]) for crop in crops]
     batch = exported.describe(crops)
     differences = {

@@ -19,7 +19,7 @@ from export.graphs import GRAPH_FILE, OPSET, graph_modules, write_graph
 from export.parity import TOLERANCES, check_parity
 from export.pipelines import OnnxPipeline, TorchPipeline
 from qafm.contract import ALPHA_FILE, ENSEMBLES, GRAPHS, MANIFEST_PARAMETER, MODELS
-from qafm.errors import ExportRefused
+from qafm.errors import InvalidSettings
 from train.checkpoint import Networks
 
 TEMPLATE = Path(__file__).parent.parent / "model_repository"
@@ -31,7 +31,8 @@ def install(networks: Networks, repository: Path, origin: dict[str, Any]) -> dic
     """Export networks into a copy of the template at `repository`, and return the manifest that went with them.
 
     `origin` says where the networks come from; it becomes part of the manifest. An earlier repository at that place
-    is replaced as a whole, and only once the new one has passed its gate. Raises ExportRefused.
+    is replaced as a whole, and only once the new one has passed its gate. Raises ExportRefused where it does not pass,
+    InvalidSettings where `repository` is something else.
     """
     _check_replaceable(repository)
     repository.parent.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,20 @@ def install(networks: Networks, repository: Path, origin: dict[str, Any]) -> dic
         manifest = _manifest(networks, staged, origin, differences)
         for ensemble in ENSEMBLES:
             _add_parameter(staged / ensemble / "config.pbtxt", MANIFEST_PARAMETER, json.dumps(manifest))
-        if repository.exists():
-            repository.rename(Path(folder) / "old")
-        staged.rename(repository)
+        _replace(repository, staged, Path(folder) / "old")
     return manifest
+
+
+def _replace(repository: Path, new: Path, old: Path) -> None:
+    """Put `new` in the place of `repository`, whose content goes to `old`, or leave everything as it was."""
+    if repository.exists():
+        repository.rename(old)
+    try:
+        new.rename(repository)
+    except OSError:
+        if old.exists():
+            old.rename(repository)
+        raise
 
 
 def _check_replaceable(repository: Path) -> None:
@@ -57,9 +68,9 @@ def _check_replaceable(repository: Path) -> None:
     if not repository.exists() or (repository.is_dir() and not any(repository.iterdir())):
         return
     if not all((repository / model / "config.pbtxt").is_file() for model in MODELS):
-        raise ExportRefused(f"{repository} exists and is not an exported model repository; choose another --repository")
+        raise InvalidSettings(f"{repository} is there and no exported model repository; choose another --repository")
     if repository.resolve() == TEMPLATE.resolve():
-        raise ExportRefused(f"{repository} is the template itself; choose another --repository")
+        raise InvalidSettings(f"{repository} is the template itself; choose another --repository")
 
 
 def _manifest(

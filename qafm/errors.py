@@ -6,6 +6,7 @@
     ├── InvalidDescriptors  a descriptor file, or a pair of them, that cannot be ranked
     ├── InvalidSettings     a training setting that is unknown, of the wrong type or out of range
     ├── InvalidCheckpoint   a checkpoint that is missing, damaged or made for other settings
+    ├── TrainingFailed      a training that cannot go on; its last checkpoint is intact
     ├── ExportRefused       a model that did not pass its gate: nothing was installed
     ├── ContractMismatch    a server whose models are not the ones this client was written for
     ├── ServerUnreachable   no server answers at the given address
@@ -38,6 +39,10 @@ class InvalidSettings(QafmError):
 
 class InvalidCheckpoint(QafmError):
     """A checkpoint is missing, damaged, or made for other settings."""
+
+
+class TrainingFailed(QafmError):
+    """Training cannot go on, because a loss is not a number. The last checkpoint is intact."""
 
 
 class ExportRefused(QafmError):

@@ -71,9 +71,10 @@ def _check_size(image: Image.Image) -> None:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BIT:
-        # Pillow clips 16-bit grey at 255 when it converts; 257 maps 65535 to 255 exactly.
-        grey = np.asarray(image, dtype=np.float64) / 257
-        return Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8)).convert("RGB")
+        # Pillow clips 16-bit grey at 255 when it converts; 257 maps 65535 to 255 exactly. Rounded in integers: a
+        # picture of the largest size would take a quarter of a gigabyte in float64.
+        grey = (np.asarray(image).clip(0, 65535).astype(np.uint32) + 128) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

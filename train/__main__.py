@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from qafm.errors import QafmError
+from qafm.errors import QafmError, TrainingFailed
 from train.pipeline import train
 from train.settings import STAGES, load_preset, preset_names
 
@@ -37,9 +37,9 @@ def main(
     try:
         settings = load_preset(preset.value, **{key: value for key, value in given.items() if value is not None})
         train(settings, data, out, stage=stage and stage.value, resume=resume, console=console)
-    except QafmError as error:
+    except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, TrainingFailed) else 2)
     console.print(f"[green]done[/]: {out}; next: python -m export {out}", soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
 from qafm.attributes import read_attributes, require_attributes
@@ -115,19 +115,31 @@ def augmentation() -> v2.Transform:
     )
 
 
-class _AugmentedCrops(Dataset[tuple[Tensor, int]]):
-    """Items are asked for as (row, seed): the seed alone decides the augmentation, whichever worker does it."""
+class _AugmentedCrops(Dataset["tuple[Tensor, int] | InvalidDataset"]):
+    """Items are asked for as (row, seed): the seed alone decides the augmentation, whichever worker does it.
+
+    A file that cannot be read is returned as its error: raised in a worker, it would arrive wrapped in a traceback.
+    """
 
     def __init__(self, crops: tuple[Crop, ...]) -> None:
         self.crops = crops
         self.augment = augmentation()
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InvalidDataset:
         row, seed = item
-        pixels = torch.from_numpy(resize(read_crop(self.crops[row])).copy()).permute(2, 0, 1)
+        try:
+            crop = read_crop(self.crops[row])
+        except InvalidDataset as error:
+            return error
+        pixels = torch.from_numpy(resize(crop).copy()).permute(2, 0, 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.augment(pixels).permute(1, 2, 0), row
+
+
+def _collate(items: list[tuple[Tensor, int] | InvalidDataset]) -> list[Tensor] | InvalidDataset:
+    errors = [item for item in items if isinstance(item, InvalidDataset)]
+    return errors[0] if errors else default_collate(items)
 
 
 def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tuple[int, ...]) -> Iterator[list[int]]:
@@ -185,10 +197,11 @@ class Batches:
                 )
             )
         ]
-        loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            self.crops, batch_sampler=batches, num_workers=self.settings.workers
-        )
-        for pixels, rows in loader:
+        loader = DataLoader(self.crops, batch_sampler=batches, num_workers=self.settings.workers, collate_fn=_collate)
+        for loaded in loader:
+            if isinstance(loaded, InvalidDataset):
+                raise loaded
+            pixels, rows = loaded
             yield Batch(
                 crops=pixels,
                 labels=torch.from_numpy(self.data.labels)[rows],

@@ -25,7 +25,7 @@ from train.settings import STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
-from train.stages.stage import METRICS_FILE, Stage, train_stage
+from train.stages.stage import Stage, train_stage
 from train.weights import load_trunk_weights
 
 
@@ -46,8 +46,7 @@ def train(
     """
     torch.manual_seed(settings.seed)
     data = load_training_data(root, settings.seed)
-    _prepare(run, settings, stage, resume)
-    (run / DATA_FILE).write_text(json.dumps(data.description(), indent=2) + "\n")
+    _prepare(run, settings, data, stage, resume)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console.print(
         f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; on {device}"
@@ -55,13 +54,16 @@ def train(
     for name in (stage,) if stage else STAGES:
         if resume and checkpoint_path(run, name).is_file() and load_checkpoint(run, name).complete:
             continue
+        _forget(run, name, itself=not resume)
         # The same first weights whether the stages run together or one by one.
         torch.manual_seed(settings.seed)
         built = _build(name, settings, data, run, device, console)
         train_stage(built, Batches(data, settings, name), run, data.pids, resume=resume, console=console)
 
 
-def _prepare(run: Path, settings: Settings, stage: StageName | None, resume: bool) -> None:
+def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:
+    """Make the run's folder, or hold the one that is there against what is asked for."""
+    description = json.dumps(data.description(), indent=2) + "\n"
     if (run / SETTINGS_FILE).is_file():
         if not resume and stage is None:
             raise InvalidCheckpoint(f"{run} holds a run already; go on with --resume, or choose another --out")
@@ -70,12 +72,22 @@ def _prepare(run: Path, settings: Settings, stage: StageName | None, resume: boo
                 f"{run / SETTINGS_FILE}: the run was started with other settings; use the same preset and options, "
                 "or choose another --out"
             )
+        if (run / DATA_FILE).read_text() != description:
+            raise InvalidCheckpoint(
+                f"{run / DATA_FILE}: the run was started on other data; use the same --data, or choose another --out"
+            )
     run.mkdir(parents=True, exist_ok=True)
+    (run / DATA_FILE).write_text(description)
     save_settings(settings, run / SETTINGS_FILE)
-    if stage in (None, "iqa") and not resume:
-        # What an earlier IQA network measured is not what this one would.
+
+
+def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
+    """Remove what was made from a stage that is about to be trained, and with `itself` its own checkpoint."""
+    later = STAGES[STAGES.index(stage) + 1 :]
+    for name in (stage, *later) if itself else later:
+        checkpoint_path(run, name).unlink(missing_ok=True)
+    if stage == "iqa":
         (run / SCORES_FILE).unlink(missing_ok=True)
-        (run / METRICS_FILE).unlink(missing_ok=True)
 
 
 def _build(

@@ -47,8 +47,8 @@ class JointSettings(StageSettings):
     frozen_epochs: NonNegativeInt = 10
     branch_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     alpha_loss: Literal["ratio", "linear"] = "ratio"
-    q_crops: PositiveInt | None = None
-    """At most so many training crops get a Q of their own; None means all. The others count as average."""
+    q_crops: Annotated[int, Field(ge=6)] | None = None
+    """So many crops get a Q of their own, a third of them held out; None means all. The others count as average."""
 
 
 class Settings(_Frozen):
@@ -59,7 +59,7 @@ class Settings(_Frozen):
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
     workers: NonNegativeInt = 1
     seed: NonNegativeInt = 0
     weights: str = "imagenet"

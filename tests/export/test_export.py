@@ -21,7 +21,7 @@ from export.parity import TOLERANCES, check_parity, sample_crops
 from export.pipelines import Pipeline, TorchPipeline
 from export.repository import TEMPLATE, install
 from qafm.contract import ENSEMBLES, GRAPHS, MODELS
-from qafm.errors import ExportRefused
+from qafm.errors import ExportRefused, InvalidSettings
 from qafm.identifiability import identifiability
 from tests.seeded_repository import seeded_networks
 
@@ -80,7 +80,7 @@ def test_parity_gate_sees_a_graph_that_is_off(networks):
             return outputs if model != "apn" else {name: 1.01 * values for name, values in outputs.items()}
 
     with pytest.raises(ExportRefused, match="VISUAL is off by 0.0"):
-        check_parity(exact, Off())
+        check_parity(exact, Off(), sample_crops(1))
 
 
 def test_parity_gate_sees_not_a_number(networks):
@@ -94,7 +94,7 @@ def test_parity_gate_sees_not_a_number(networks):
             return outputs if model != "apan" else {name: values * np.nan for name, values in outputs.items()}
 
     with pytest.raises(ExportRefused, match="SEMANTIC is off by nan"):
-        check_parity(exact, Broken())
+        check_parity(exact, Broken(), sample_crops(1))
 
 
 def test_a_failed_gate_installs_nothing_and_keeps_what_was_there(tmp_path, networks, exported_repository, monkeypatch):
@@ -118,7 +118,7 @@ def test_a_failed_gate_installs_nothing_and_keeps_what_was_there(tmp_path, netwo
 
 def test_a_folder_that_is_no_repository_is_not_replaced(tmp_path, networks):
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(ExportRefused, match="not an exported model repository"):
+    with pytest.raises(InvalidSettings, match="no exported model repository"):
         install(networks, tmp_path, {})
     assert (tmp_path / "precious.txt").read_text() == "keep"
 

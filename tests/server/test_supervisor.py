@@ -54,6 +54,17 @@ def test_a_command_that_does_not_stop_is_killed_after_the_grace_period():
     assert group(pid) == 0
 
 
+def test_the_command_is_told_when_the_supervisor_is_killed():
+    process = supervise("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
+    pid = ready(process)
+    process.kill()
+    process.wait(10)
+    deadline = time.monotonic() + 10
+    while group(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert group(pid) == 0
+
+
 def test_children_that_outlive_the_command_go_too():
     process = supervise("sleep 60 & sleep 60 & echo up; exit 3")
     pid = ready(process)

@@ -112,14 +112,18 @@ def test_an_unknown_q_counts_as_the_mean_and_teaches_alpha_nothing():
     assert stage.scores(make_batch()).tolist() == [9.0, 12.0, 10.0, 10.0]
     vectors = torch.randn(4, 1024)
     assert "alpha" not in stage.fusion_pass(make_batch(rows=(2, 2, 2, 2)), vectors, vectors)
+    assert not with_gradient(stage) & parameters_of(stage, {"weighting"})
 
 
 def test_pretrained_branches_stay_frozen_then_move_slowly():
     settings = load_preset("demo", precision="float32", weights="imagenet")
     stage = make_stage(settings)
-    before = {key: values.clone() for key, values in _named("apn", stage.networks["apn"])}
-    stage.step(make_batch(), epoch=0)
-    assert all(torch.equal(before[key], values) for key, values in _named("apn", stage.networks["apn"]))
-    stage.step(make_batch(), epoch=settings.joint.frozen_epochs)
-    assert not all(torch.equal(before[key], values) for key, values in _named("apn", stage.networks["apn"]))
+    for branch in ("apn", "apan"):
+        network = stage.networks[branch]
+        before = {name: values.clone() for name, values in network.state_dict().items()}
+        stage.step(make_batch(), epoch=0)
+        assert all(torch.equal(before[name], values) for name, values in network.state_dict().items())
+        stage.step(make_batch(), epoch=settings.joint.frozen_epochs)
+        moved = {name for name, values in network.state_dict().items() if not torch.equal(before[name], values)}
+        assert "trunk.stem.0.weight" in moved and "trunk.stem.1.running_mean" in moved
     assert stage.base_rate("apn") == pytest.approx(0.1 * stage.base_rate("head"))

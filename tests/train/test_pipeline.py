@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,14 @@ import torch
 from rich.console import Console
 
 from qafm.attributes import read_attributes, write_attributes
-from qafm.errors import InvalidCheckpoint, InvalidDataset
+from qafm.errors import InvalidCheckpoint, InvalidDataset, TrainingFailed
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import Batches, identity_batches, load_training_data
 from train.pipeline import train
 from train.settings import Settings, load_preset
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
-from train.stages.stage import TrainingFailed, rate_factor
+from train.stages.stage import rate_factor
 from train.synthetic import Recipe, make_dataset
 
 EPOCHS = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
@@ -37,9 +39,7 @@ QUIET = Console(quiet=True)
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("dataset")
-    make_dataset(
-        Recipe(train_identities=6, test_identities=2, images_per_identity=3, distractors=0, junk=0), root
-    )
+    make_dataset(Recipe(train_identities=6, test_identities=2, images_per_identity=3, distractors=0, junk=0), root)
     return root
 
 
@@ -83,16 +83,18 @@ def test_killed_and_resumed_ends_as_if_nothing_had_happened(dataset, finished, t
             raise Killed
         return whole(self, batch, epoch)
 
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    checkpoint_path(tmp_path, stage.name).unlink()
     monkeypatch.setattr(stage, "step", killed)
     with pytest.raises(Killed):
-        train(SETTINGS, dataset, tmp_path, console=QUIET)
+        train(SETTINGS, dataset, tmp_path, stage=stage.name, console=QUIET)
     assert not load_checkpoint(tmp_path, stage.name).complete
-    with pytest.raises(InvalidCheckpoint):
+    with pytest.raises(InvalidCheckpoint, match="stopped after 1 epochs"):
         load_networks(tmp_path)
     monkeypatch.setattr(stage, "step", whole)
-    train(SETTINGS, dataset, tmp_path, resume=True, console=QUIET)
+    train(SETTINGS, dataset, tmp_path, stage=stage.name, resume=True, console=QUIET)
 
-    expected, got = weights_of(finished, "joint"), weights_of(tmp_path, "joint")
+    expected, got = weights_of(finished, stage.name), weights_of(tmp_path, stage.name)
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
@@ -116,6 +118,29 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(dataset, finis
     other = Settings.model_validate(SETTINGS.model_dump() | {"seed": 5})
     with pytest.raises(InvalidCheckpoint, match="other settings"):
         train(other, dataset, finished, resume=True, console=QUIET)
+
+
+def test_a_run_goes_on_only_with_the_data_it_began_with(finished, tmp_path):
+    make_dataset(Recipe(seed=1, train_identities=6, test_identities=2, images_per_identity=3), tmp_path)
+    before = (finished / "data.json").read_text()
+    with pytest.raises(InvalidCheckpoint, match="other data"):
+        train(SETTINGS, tmp_path, finished, resume=True, console=QUIET)
+    assert (finished / "data.json").read_text() == before
+
+
+def test_training_a_stage_again_forgets_what_was_made_from_it(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
+    assert sorted(path.stem for path in tmp_path.glob("*.pt")) == ["iqa"]
+    assert not (tmp_path / "identifiability.npz").exists()
+
+
+def test_metrics_have_one_line_a_step(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [(line["stage"], line["step"]) for line in lines]
+    assert len(set(steps)) == len(steps) == 3 * 2 * len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
 
 
 def test_a_stage_needs_the_one_before(dataset, tmp_path):
@@ -157,13 +182,16 @@ def test_an_attribute_file_that_lacks_an_identity_is_named(dataset, tmp_path):
         load_training_data(tmp_path, seed=0)
 
 
-def test_an_unreadable_training_image_is_named(dataset, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_training_image_is_named_in_one_sentence(dataset, tmp_path, workers):
     (tmp_path / "bounding_box_train").mkdir()
     for path in (dataset / "bounding_box_train").iterdir():
         (tmp_path / "bounding_box_train" / path.name).write_bytes(path.read_bytes()[:400])
     (tmp_path / "market_attribute.mat").symlink_to(dataset / "market_attribute.mat")
-    with pytest.raises(InvalidDataset, match=r"\.jpg: the image is damaged"):
-        train(SETTINGS, tmp_path, tmp_path / "run", console=QUIET)
+    settings = Settings.model_validate(SETTINGS.model_dump() | {"workers": workers})
+    with pytest.raises(InvalidDataset, match=r"\.jpg: the image is damaged") as caught:
+        train(settings, tmp_path, tmp_path / "run", console=QUIET)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("identities", "images"), [(2, 4), (3, 2), (8, 4)])

@@ -99,6 +99,7 @@ class JointStage(Stage):
     def apn_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 1. Returns v_a [B,1024] and the losses."""
         frozen = self.frozen(epoch)
+        self.apn.train(not frozen)
         with torch.set_grad_enabled(not frozen), autocast(self.settings.precision, self.device):
             regions = self.apn.regions(self.look(batch, epoch))
             visual = self.apn.embed_regions(regions)
@@ -115,6 +116,7 @@ class JointStage(Stage):
     def apan_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 2. Returns v_s [B,1024] and the losses."""
         frozen = self.frozen(epoch)
+        self.apan.train(not frozen)
         with torch.set_grad_enabled(not frozen), autocast(self.settings.precision, self.device):
             semantic, logits = self.apan(self.look(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
@@ -142,6 +144,7 @@ class JointStage(Stage):
         """Pass 4, on detached vectors [B,1024]. α learns only from crops whose Q is known."""
         known = ~self.q[batch.rows].isnan()
         logits = self.weighting.logits(self.scores(batch))
+        logits = torch.where(known, logits, logits.detach())
         mixed = self.fusion.concatenate(*self.fusion.projections(visual, semantic), torch.sigmoid(logits))
         with torch.no_grad():
             apn_loss = F.cross_entropy(self.judge_visual(visual), batch.labels, reduction="none")

@@ -18,17 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from qafm.errors import InvalidCheckpoint, QafmError
+from qafm.errors import InvalidCheckpoint, TrainingFailed
 from train.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from train.data import Batch, Batches
 from train.networks import Pixels
 from train.settings import Settings, StageName, StageSettings
 
 METRICS_FILE = "metrics.jsonl"
-
-
-class TrainingFailed(QafmError):
-    """Training cannot go on: a loss is not a number. The last checkpoint is intact."""
 
 
 class Stage(ABC):
@@ -98,6 +94,7 @@ def train_stage(
     for network in stage.networks.values():
         network.train()
     steps = len(batches)
+    _drop_metrics(run / METRICS_FILE, stage.name, done * steps)
     columns = (
         TextColumn(f"{stage.name:>5}"),
         BarColumn(),
@@ -134,6 +131,15 @@ def train_stage(
             console.print(f"{stage.name} epoch {epoch + 1}/{stage.schedule.epochs}, {took}: {means}", highlight=False)
 
 
+def _drop_metrics(path: Path, stage: str, steps: int) -> None:
+    """Drop what an earlier attempt logged of steps that will be done again: all but the first `steps` of the stage."""
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        records = [json.loads(line) for line in lines if line.endswith("\n")]
+        kept = [record["stage"] != stage or record["step"] < steps for record in records]
+        path.write_text("".join(line for line, keep in zip(lines, kept, strict=False) if keep))
+
+
 def _shown(losses: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
 
@@ -149,8 +155,8 @@ def _finite(losses: Mapping[str, Tensor], stage: str, epoch: int, number: int) -
     if broken := [name for name, value in values.items() if not math.isfinite(value)]:
         raise TrainingFailed(
             f"the {stage} stage's loss {', '.join(broken)} is not finite in epoch {epoch}, batch {number}. "
-            "The checkpoint of the last finished epoch is intact: lower learning_rate or use precision float32, "
-            "then go on with --resume"
+            "The checkpoint of the last finished epoch is intact. Train into another --out with a lower learning_rate "
+            "or precision float32 in the preset"
         )
     return {name: round(value, 5) for name, value in values.items()}
 
