@@ -50,8 +50,9 @@ def sample_crops(count: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
 def check_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndarray] | None = None) -> dict[str, float]:
     """The differences between two pipelines, by output.
 
-    `expected` sees the crops, by default `sample_crops()`, one by one and `exported` all in one batch, so that a graph which mixes its
-    batch up is found too. Raises ExportRefused where a difference exceeds its tolerance or is not a number.
+    `expected` sees the crops (by default `sample_crops()`) one by one and `exported` all in one batch, so that a graph
+    which mixes its batch up is found too. Raises ExportRefused where a difference exceeds its tolerance or is not a
+    number.
     """
     crops = sample_crops() if crops is None else crops
     singles = [expected.describe([crop]) for crop in crops]
