@@ -33,6 +33,7 @@ from qafm.errors import (
 from qafm.metrics import PROTOCOL, Metrics, evaluate
 
 if TYPE_CHECKING:
+    from client.ablation import Ablation
     from client.description import Description
     from client.evaluation import DescribedDataset, OnError
 
@@ -101,6 +102,9 @@ def evaluate_command(
     concurrency: Annotated[
         int, typer.Option(min=1, max=1024, help="Requests in flight at once.")
     ] = defaults.CONCURRENCY,
+    sweep_alpha: Annotated[
+        bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
+    ] = False,
 ) -> None:
     """Evaluate a server on the queries and the gallery of a dataset, and write a report."""
     from client.evaluation import measure_baseline
@@ -125,6 +129,7 @@ def evaluate_command(
         _say_error(f"there is nothing to measure, because images failed: {error}")
         raise typer.Exit(FAILURES) from error
     metrics_s = time.perf_counter() - before_metrics
+    ablation = asyncio.run(_sweep_alpha(url, connect_timeout_s, data, described)) if sweep_alpha else None
     before_baseline = time.perf_counter()
     baseline = measure_baseline(described, lambda name, total: progress(_errors, name, total))
     ended = time.perf_counter()
@@ -136,6 +141,7 @@ def evaluate_command(
         baseline=baseline,
         failed_images=described.failed_images,
         manifest=described.manifest,
+        ablation=ablation,
         timings={
             "describe_s": described.seconds,
             "images_per_second": described.images_per_second,
@@ -146,6 +152,11 @@ def evaluate_command(
     )
     write_report(report, result)
     _output.print(_metrics_table(metrics, baseline))
+    if ablation:
+        from client.ablation import write_images
+
+        write_images(report / "images.csv", ablation)
+        _print_ablation(ablation)
     _output.print(
         f"{_counts(metrics)}, {described.images_per_second:.1f} images/s. Report: {report / 'report.html'}",
         soft_wrap=True,
@@ -210,6 +221,8 @@ async def _describe_dataset(
     from client.reid import ReidClient
 
     dataset = read_dataset(data, limit)
+    for warning in dataset.warnings:
+        _errors.print(f"client: warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     report.mkdir(parents=True, exist_ok=True)
     async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
         return await describe_dataset(
@@ -219,6 +232,14 @@ async def _describe_dataset(
             concurrency=concurrency,
             progress=lambda name, total: progress(_errors, name, total),
         )
+
+
+async def _sweep_alpha(url: str, connect_timeout_s: float, data: Path, described: DescribedDataset) -> Ablation:
+    from client.ablation import sweep_alpha
+    from client.reid import ReidClient
+
+    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+        return await sweep_alpha(client, data, described.query, described.gallery)
 
 
 async def _describe_images(
@@ -241,6 +262,30 @@ def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:
         columns = [getattr(source, name) for source in (metrics, baseline) if source]
         table.add_row(label, *(f"{100 * value:.2f}" for value in columns))
     return table
+
+
+def _print_ablation(ablation: Ablation) -> None:
+    """The paper's Table 4, with a column for each level of degradation where that is recorded."""
+    levels = ablation.degradation.queries if ablation.degradation else {}
+    table = Table("", "α", "paper's α", "Rank-1", "Rank-5", "mAP", title="α and the branches (the paper's Table 4)")
+    for name, count in levels.items():
+        table.add_column(f"mAP, {name} ({count})", justify="right")
+    for row in ablation.rows:
+        summary = row.summary()
+        weights = ("" if summary[name] is None else f"{summary[name]:.1f}" for name in ("alpha", "paper_alpha"))
+        precision = ablation.degradation.rows[row.name] if ablation.degradation else {}
+        fractions = [summary[name] for name in ("rank1", "rank5", "mAP")] + [precision.get(name) for name in levels]
+        table.add_row(row.name, *weights, *("" if value is None else f"{100 * value:.2f}" for value in fractions))
+    _output.print(table)
+    correlations = {"r(Q, α)": ablation.q_alpha_r}
+    if ablation.degradation:
+        correlations["r(Q, strength)"] = ablation.degradation.q_strength_r
+    _output.print(
+        f"α from {ablation.alpha_min:.3f} to {ablation.alpha_max:.3f}, mean {ablation.alpha_mean:.3f}, "
+        f"sd {ablation.alpha_sd:.4f}; "
+        + ", ".join(f"{name} = {'none' if r is None else format(r, '+.3f')}" for name, r in correlations.items()),
+        soft_wrap=True,
+    )
 
 
 def _counts(metrics: Metrics) -> str:

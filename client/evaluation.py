@@ -18,7 +18,7 @@ from client.reid import ReidClient
 from qafm.contract import ATTRIBUTE_SIZE, DESCRIPTOR_SIZE, VECTOR_SIZE
 from qafm.descriptors import Descriptors
 from qafm.errors import InvalidImage, RequestFailed
-from qafm.market1501 import Crop, list_split, without_junk
+from qafm.market1501 import Crop, list_split, shortfall, without_junk
 from qafm.metrics import Metrics, evaluate
 
 OnError = Literal["skip", "fail"]
@@ -34,6 +34,8 @@ class Dataset:
     root: Path
     query: tuple[Crop, ...]
     gallery: tuple[Crop, ...]
+    warnings: tuple[str, ...] = ()
+    """What a person should know before trusting the result."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,13 @@ class DescribedDataset:
 
 def read_dataset(root: Path, limit: int | None = None) -> Dataset:
     """List query and gallery; `limit` keeps the first so many queries. Raises InvalidDataset."""
+    query, gallery = list_split(root, "query"), list_split(root, "gallery")
+    found = (shortfall("query", query), shortfall("gallery", gallery))
     return Dataset(
         root=root,
-        query=tuple(without_junk(list_split(root, "query"))[:limit]),
-        gallery=tuple(without_junk(list_split(root, "gallery"))),
+        query=tuple(without_junk(query)[:limit]),
+        gallery=tuple(without_junk(gallery)),
+        warnings=tuple(warning for warning in found if warning),
     )
 
 

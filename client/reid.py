@@ -24,8 +24,10 @@ from qafm.contract import (
     ATTRIBUTES,
     DESCRIPTOR,
     ENSEMBLES,
+    FUSION,
     IDENTIFIABILITY,
     IMAGE,
+    MAX_BATCH_SIZE,
     MODELS,
     QAFM,
     QAFM_FIXED_ALPHA,
@@ -130,10 +132,7 @@ class ReidClient:
         async def infer(timeout_s: float) -> Any:
             return await connection.infer(model.name, inputs, outputs=outputs, client_timeout=timeout_s)
 
-        try:
-            result = await self._retried(infer, self.retry_s, self.request_timeout_s)
-        except InferenceServerException as error:
-            raise self._request_error(error, model.name, image) from error
+        result = await self._answer(infer, model.name, image)
         return Description(
             descriptor=_output(result, DESCRIPTOR),
             alpha=float(_output(result, ALPHA)[0]) if alpha is None else alpha,
@@ -203,6 +202,33 @@ class ReidClient:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
+
+    async def fuse(self, visual: Float32, semantic: Float32, alpha: Float32) -> Float32:
+        """What the server's fusion makes of vectors that it gave before, with other weights. Sends no image.
+
+        visual, semantic: float32 [N,1024], as `describe` gives them. alpha: float32 [N], in [0,1]. Returns float32
+        [N,1000], of length 1. Raises as `describe` does.
+        """
+        connection, model = self._connected(), MODELS[FUSION]
+        columns = {VISUAL: visual, SEMANTIC: semantic, ALPHA: alpha[:, None]}
+        descriptors = np.empty((len(visual), *DESCRIPTOR.dims), dtype=np.float32)
+        for start in range(0, len(visual), MAX_BATCH_SIZE):
+            rows = slice(start, start + MAX_BATCH_SIZE)
+            inputs = [_input(tensor, np.ascontiguousarray(columns[tensor][rows])) for tensor in model.inputs]
+
+            async def infer(timeout_s: float, inputs: list[InferInput] = inputs) -> Any:
+                outputs = [InferRequestedOutput(DESCRIPTOR.name)]
+                return await connection.infer(model.name, inputs, outputs=outputs, client_timeout=timeout_s)
+
+            result = await self._answer(infer, model.name, "vectors")
+            descriptors[rows] = result.as_numpy(DESCRIPTOR.name)
+        return descriptors
+
+    async def _answer(self, infer: Callable[[float], Awaitable[Any]], model_name: str, subject: Image | str) -> Any:
+        try:
+            return await self._retried(infer, self.retry_s, self.request_timeout_s)
+        except InferenceServerException as error:
+            raise self._request_error(error, model_name, subject) from error
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -275,9 +301,9 @@ class ReidClient:
         )
 
     def _request_error(
-        self, error: InferenceServerException, model_name: str, image: Image
+        self, error: InferenceServerException, model_name: str, subject: Image | str
     ) -> InvalidImage | RequestFailed | ServerUnreachable:
-        name = f"{image}: " if isinstance(image, Path) else ""
+        name = "" if isinstance(subject, bytes) else f"{subject}: "
         reason = error.message().removeprefix(f"in ensemble '{model_name}', ")
         if error.status() == _INVALID:
             return InvalidImage(f"{name}{reason}")

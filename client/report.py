@@ -13,6 +13,7 @@ from client import baseline
 from qafm.metrics import PROTOCOL, Metrics
 
 if TYPE_CHECKING:
+    from client.ablation import Ablation
     from client.evaluation import FailedImage
 
 METRIC_LABELS = {
@@ -38,6 +39,7 @@ class Report:
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
     timings: dict[str, float]
+    ablation: Ablation | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -50,6 +52,7 @@ class Report:
             "created": self.created,
             "timings": self.timings,
             "manifest": self.manifest,
+            **({"ablation": self.ablation.summary()} if self.ablation else {}),
         }
 
 
@@ -85,6 +88,7 @@ def _page(report: Report) -> str:
 <table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain</thead>
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
 <p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.</p></section>
+{_ablation(report.ablation)}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
 <section><h2>Time</h2>{_facts(report.timings)}</section>
 <section><h2>What was served</h2>{_facts(report.manifest)}</section>
@@ -119,6 +123,28 @@ def _failures(failed: tuple[FailedImage, ...]) -> str:
     rows = "".join(f"<tr><th>{escape(image.path)}<td>{escape(image.reason)}" for image in failed)
     return f"""<section class="failed"><h2>Images that could not be described: {len(failed):,}</h2>
 <p>They are left out of every number below.</p><table><tbody>{rows}</tbody></table></section>"""
+
+
+def _ablation(ablation: Ablation | None) -> str:
+    """Table 4 of the paper, with a column for each level of degradation where that is recorded."""
+    if ablation is None:
+        return ""
+    degradation = ablation.degradation
+    levels = degradation.queries if degradation else {}
+    heads = "".join(f'<th class="n">mAP, {escape(name)} ({count:,})' for name, count in levels.items())
+    rows = ""
+    for row in ablation.rows:
+        summary = row.summary()
+        weights = ("" if summary[name] is None else f"{summary[name]:.1f}" for name in ("alpha", "paper_alpha"))
+        fractions = [summary[name] for name in ("rank1", "rank5", "mAP")]
+        fractions += [degradation.rows[row.name].get(name) for name in levels] if degradation else []
+        cells = [*weights, *("" if value is None else _percent(value) for value in fractions)]
+        rows += f"<tr><th>{escape(row.name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
+    return f"""<section><h2>α and the branches (the paper's Table 4)</h2>
+<table><thead><tr><th><th class="n">α<th class="n">Paper's α<th class="n">Rank-1<th class="n">Rank-5<th class="n">mAP
+{heads}</thead><tbody>{rows}</tbody></table>
+<p class="note">In per cent. α is the weight of APN; the paper's table has 1 − α. α here: mean
+{ablation.alpha_mean:.3f}, standard deviation {ablation.alpha_sd:.4f}.</p></section>"""
 
 
 def _facts(facts: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from export.pipelines import Pipeline
 from qafm.errors import ExportRefused
 
-SAMPLES = 4
+SAMPLES = 2
 
 
 @dataclass(frozen=True)

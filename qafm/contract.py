@@ -73,6 +73,7 @@ VISUAL_USED = Tensor("VISUAL_USED", "FP32", VISUAL.dims)
 SEMANTIC_USED = Tensor("SEMANTIC_USED", "FP32", SEMANTIC.dims)
 ALPHA_USED = Tensor("ALPHA_USED", "FP32", ALPHA.dims)
 
+FUSION = "fusion"
 QAFM = "qafm"
 QAFM_FIXED_ALPHA = "qafm_fixed_alpha"
 
@@ -83,7 +84,7 @@ _MODELS = (
     Model("iqa", "onnxruntime", (VIEWS,), (FEATURES,)),
     Model("alpha", "python", (FEATURES,), (IDENTIFIABILITY, ALPHA)),
     Model(
-        "fusion",
+        FUSION,
         "onnxruntime",
         (VISUAL, SEMANTIC, ALPHA),
         (DESCRIPTOR, VISUAL_USED, SEMANTIC_USED, ALPHA_USED),

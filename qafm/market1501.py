@@ -73,6 +73,17 @@ def list_split(root: Path, split: Split) -> list[Crop]:
     return crops
 
 
+def shortfall(split: Split, crops: list[Crop]) -> str | None:
+    """A sentence about a split with nearly, but not quite, as many files as the published one: a damaged copy?"""
+    published = PUBLISHED_COUNTS[split]
+    if len(crops) == published or abs(len(crops) - published) > published // 10:
+        return None
+    return (
+        f"the {split} split has {len(crops):,} images, Market-1501 as published has {published:,}: "
+        "if this is meant to be it, the copy is not complete"
+    )
+
+
 def without_junk(crops: list[Crop]) -> list[Crop]:
     """The crops that count: all but the `-1` junk."""
     return [crop for crop in crops if crop.pid != JUNK_PID]

@@ -18,7 +18,7 @@ from qafm.attributes import read_attributes, require_attributes
 from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
 from qafm.errors import InvalidDataset, InvalidImage
 from qafm.images import decode, resize
-from qafm.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split
+from qafm.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split, shortfall
 from train.settings import STAGES, Settings, StageName
 
 HELD_OUT_FRACTION = 0.1
@@ -38,6 +38,8 @@ class TrainingData:
     """int8 [N,12], see `qafm.attributes`."""
     name: str = ""
     """Of the dataset folder."""
+    warning: str | None = None
+    """What a person should know before training on it."""
 
     def description(self) -> dict[str, object]:
         """What a run says of its data: counts, and a hash of the names and sizes of all its files."""
@@ -57,7 +59,8 @@ def load_training_data(root: Path, seed: int) -> TrainingData:
 
     Raises InvalidDataset, among others where the attribute file lacks an identity or there are too few of them.
     """
-    listed = [crop for crop in list_split(root, "train") if crop.pid > DISTRACTOR_PID]
+    all_crops = list_split(root, "train")
+    listed = [crop for crop in all_crops if crop.pid > DISTRACTOR_PID]
     pids = sorted({crop.pid for crop in listed})
     if len(pids) < 4:
         raise InvalidDataset(f"{root}: the train split has {len(pids)} identities; training needs at least 4")
@@ -76,6 +79,7 @@ def load_training_data(root: Path, seed: int) -> TrainingData:
         labels=np.array([label_of[crop.pid] for crop in crops]),
         attributes=require_attributes(attributes, [crop.pid for crop in crops], attribute_file),
         name=Path(root).resolve().name,
+        warning=shortfall("train", all_crops),
     )
 
 

@@ -47,6 +47,8 @@ def train(
     torch.manual_seed(settings.seed)
     data = load_training_data(root, settings.seed)
     _prepare(run, settings, data, stage, resume)
+    if data.warning:
+        console.print(f"[yellow]warning:[/] {data.warning}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console.print(
         f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; on {device}"

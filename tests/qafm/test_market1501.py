@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qafm.errors import InvalidDataset
-from qafm.market1501 import list_split, parse_name, without_junk
+from qafm.market1501 import list_split, parse_name, shortfall, without_junk
 
 
 def make_folder(root: Path, *names: str, folder: str = "bounding_box_test") -> Path:
@@ -57,6 +57,13 @@ def test_each_split_has_its_folder(tmp_path):
     ):
         make_folder(tmp_path, "0007_c2s1_000001_00.jpg", folder=folder)
         assert [crop.pid for crop in list_split(tmp_path, split)] == [7]
+
+
+def test_a_nearly_complete_copy_is_noticed_and_another_dataset_is_not():
+    crop = parse_name(Path("0001_c1s1_000001_00.jpg"))
+    assert "3,367 images, Market-1501 as published has 3,368" in (shortfall("query", [crop] * 3367) or "")
+    assert shortfall("query", [crop] * 3368) is None
+    assert shortfall("query", [crop] * 100) is None
 
 
 def test_a_missing_split_and_an_empty_one_are_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import shutil
 import subprocess
@@ -53,7 +54,8 @@ def evaluation(triton_server, dataset, tmp_path_factory):
     damaged.write_bytes(damaged.read_bytes()[:400])
     report = tmp_path_factory.mktemp("evaluation") / "report"
     code, output, errors = run(
-        "eval", "--split", "query", "--data", data, "--url", triton_server.grpc_url, "--report", report
+        *("eval", "--split", "query", "--sweep-alpha", "--data", data),
+        *("--url", triton_server.grpc_url, "--report", report),
     )
     return code, output, errors, report, f"bounding_box_test/{damaged.name}"
 
@@ -90,6 +92,39 @@ def test_the_descriptors_of_an_evaluation(evaluation, dataset):
         *("alpha", "identifiability", "visual", "semantic", "attributes"),
     }
     assert -1 not in gallery.pids and 0 in gallery.pids
+
+
+def test_the_sweep_of_alpha(evaluation):
+    _, output, _, folder, _ = evaluation
+    report = json.loads((folder / "report.json").read_text())
+    table = {row["name"]: row for row in report["ablation"]["table4"]}
+    assert len(table) == 1 + 4 + 9
+    assert table["QAFM"]["mAP"] == report["mAP"] and table["QAFM"]["alpha"] is None
+    assert (table["fixed α = 0.3"]["alpha"], table["fixed α = 0.3"]["paper_alpha"]) == (0.3, 0.7)
+    assert all(0 <= row[name] <= 1 for row in table.values() for name in ("rank1", "rank5", "mAP"))
+    assert all(name in output for name in table)
+    # Nothing is degraded in this dataset: one level, which is every query, and no correlation to speak of.
+    degradation = report["ablation"]["degradation"]
+    assert degradation["queries"] == {"none": report["queries"]}
+    assert degradation["mAP"]["QAFM"]["none"] == pytest.approx(report["mAP"])
+    assert degradation["q_strength_r"] is None
+    with (folder / "images.csv").open(newline="") as file:
+        images = list(csv.DictReader(file))
+    assert [image["path"] for image in images] == read_descriptors(folder / "query.npz").paths.tolist()
+    assert np.mean([float(image["ap"]) for image in images]) == pytest.approx(report["mAP"], rel=1e-5)
+
+
+def test_fusing_again_is_what_the_fixed_ensemble_answers(triton_server, dataset):
+    images = [crop.path for crop in list_split(dataset, "query")]
+
+    async def work():
+        async with ReidClient(triton_server.grpc_url) as client:
+            fixed = [await client.describe(image, alpha=0.3) for image in images]
+            visual, semantic = (np.stack([getattr(one, name) for one in fixed]) for name in ("visual", "semantic"))
+            return fixed, await client.fuse(visual, semantic, np.full(len(images), 0.3, np.float32))
+
+    fixed, fused = asyncio.run(work())
+    np.testing.assert_allclose(fused, [one.descriptor for one in fixed], atol=1e-6)
 
 
 def test_score_gives_the_metrics_of_the_evaluation(evaluation, tmp_path):

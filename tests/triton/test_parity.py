@@ -22,7 +22,7 @@ def encoded_images() -> list[bytes]:
     """JPEG, PNG and WebP files of several sizes."""
     images = []
     sizes = [(64, 128), (64, 128), (211, 500), (48, 100)]
-    for crop, size, form in zip(sample_crops(), sizes, ("JPEG", "PNG", "WEBP", "JPEG"), strict=True):
+    for crop, size, form in zip(sample_crops(4), sizes, ("JPEG", "PNG", "WEBP", "JPEG"), strict=True):
         buffer = io.BytesIO()
         Image.fromarray(crop).resize(size).save(buffer, form, quality=90)
         images.append(buffer.getvalue())

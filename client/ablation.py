@@ -1,0 +1,203 @@
+"""What α is worth: the paper's Table 4, and the same by degradation, from one description of each image.
+
+The server's fusion is asked again for the vectors it has already computed, with α fixed; no image is sent twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.reid import ReidClient
+from qafm.descriptors import Descriptors
+from qafm.errors import InvalidDataset
+from qafm.metrics import Metrics, evaluate
+
+FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
+DEGRADATION_FILE = "degradations.json"
+LEVELS = ("none", "slight", "medium", "severe")
+"""Of a recorded strength: 0, up to 1/3, up to 2/3, above."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One way to make a descriptor. `alpha` is the fixed weight of APN, None where there is no such thing."""
+
+    name: str
+    alpha: float | None
+    query: Descriptors
+    gallery: Descriptors
+    metrics: Metrics
+
+    def summary(self) -> dict[str, Any]:
+        """For JSON. `paper_alpha` is 1 - alpha: the paper's Table 4 has α as the weight of APAN."""
+        return {
+            "name": self.name,
+            "alpha": self.alpha,
+            "paper_alpha": None if self.alpha is None else round(1 - self.alpha, 3),
+            "rank1": self.metrics.rank1,
+            "rank5": self.metrics.rank5,
+            "mAP": self.metrics.mAP,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Degradation:
+    """What is recorded to be wrong with each query, and what that does.
+
+    kind: unicode [N], strength: float64 [N] in [0,1], of the queries. queries: how many there are at each level that
+    has any; rows: for each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength.
+    """
+
+    kind: NDArray[np.str_]
+    strength: NDArray[np.float64]
+    queries: dict[str, int]
+    rows: dict[str, dict[str, float]]
+    q_strength_r: float | None
+
+    def summary(self) -> dict[str, Any]:
+        return {"queries": self.queries, "mAP": self.rows, "q_strength_r": self.q_strength_r}
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """The rows of Table 4, first the served descriptor. alpha_*: over all images; q_alpha_r: Pearson's r of Q and α."""
+
+    rows: tuple[Row, ...]
+    alpha_mean: float
+    alpha_sd: float
+    alpha_min: float
+    alpha_max: float
+    q_alpha_r: float | None
+    degradation: Degradation | None
+
+    def summary(self) -> dict[str, Any]:
+        names = ("alpha_mean", "alpha_sd", "alpha_min", "alpha_max", "q_alpha_r")
+        return {
+            "table4": [row.summary() for row in self.rows],
+            **{name: getattr(self, name) for name in names},
+            "degradation": self.degradation.summary() if self.degradation else None,
+        }
+
+
+async def sweep_alpha(client: ReidClient, root: Path, query: Descriptors, gallery: Descriptors) -> Ablation:
+    """Evaluate both branches alone and fixed weights beside the served descriptors of query and gallery.
+
+    "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
+    cosine of v_a and v_s. Where `root` has a degradations.json, its strengths split the queries.
+    """
+    rows = [Row("QAFM", None, query, gallery, evaluate(query, gallery))]
+    for name, field in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
+        rows.append(_row(name, None, _plain(query, field), _plain(gallery, field)))
+    for name, fixed in (
+        ("APN alone, α = 1", 1.0),
+        ("APAN alone, α = 0", 0.0),
+        *((f"fixed α = {tenth}", tenth) for tenth in FIXED_ALPHAS),
+    ):
+        rows.append(_row(name, fixed, await _fused(client, query, fixed), await _fused(client, gallery, fixed)))
+    alpha = np.concatenate([_known(side.alpha) for side in (query, gallery)])
+    score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
+    return Ablation(
+        rows=tuple(rows),
+        alpha_mean=float(alpha.mean()),
+        alpha_sd=float(alpha.std()),
+        alpha_min=float(alpha.min()),
+        alpha_max=float(alpha.max()),
+        q_alpha_r=correlation(score, alpha),
+        degradation=_by_degradation(root, rows, query, gallery),
+    )
+
+
+def write_images(path: Path, ablation: Ablation) -> None:
+    """One line a query as CSV: what is wrong with it, Q, α, and its AP fused and by each branch's plain cosine."""
+    fused, apn, apan, *_ = ablation.rows
+    query, degradation = fused.query, ablation.degradation
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "kind", "strength", "identifiability", "alpha", "ap", "ap_apn", "ap_apan"])
+        for row, image in enumerate(_known(query.paths)):
+            wrong = (degradation.kind[row], degradation.strength[row]) if degradation else ("", "")
+            numbers = (_known(query.identifiability)[row], _known(query.alpha)[row])
+            precision = (one.metrics.average_precision[row] for one in (fused, apn, apan))
+            writer.writerow([image, *wrong, *(f"{number:.6g}" for number in (*numbers, *precision))])
+
+
+def correlation(x: NDArray[Any], y: NDArray[Any]) -> float | None:
+    """Pearson's r of two arrays [N]; None where either is constant."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return float(np.corrcoef(x.astype(np.float64), y.astype(np.float64))[0, 1])
+
+
+def level(strength: float) -> str:
+    """The level of a recorded strength in [0,1]."""
+    return LEVELS[int(np.ceil(strength * 3))]
+
+
+def read_degradations(path: Path) -> dict[str, tuple[str, float]]:
+    """{path of an image, relative to the dataset: (kind, strength)}. Raises InvalidDataset for another format."""
+    try:
+        images = json.loads(path.read_text(encoding="utf-8"))["images"]
+        return {name: (str(one["kind"]), float(one["strength"])) for name, one in images.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidDataset(
+            f"{path}: not a degradations.json ({type(error).__name__}: {error}); expected "
+            '{"images": {PATH: {"kind": ..., "strength": 0..1}}}'
+        ) from error
+
+
+def _by_degradation(root: Path, rows: list[Row], query: Descriptors, gallery: Descriptors) -> Degradation | None:
+    path = root / DEGRADATION_FILE
+    if not path.is_file():
+        return None
+    recorded = read_degradations(path)
+    images = [*_known(query.paths).tolist(), *_known(gallery.paths).tolist()]
+    if absent := [image for image in images if image not in recorded]:
+        raise InvalidDataset(f"{path}: says nothing of {len(absent)} images, the first is {absent[0]}")
+    found = [recorded[image] for image in images]
+    strength = np.array([strength for _, strength in found])
+    score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
+    levels = np.array([level(one) for one in strength[: len(query)]])
+    groups = {name: np.flatnonzero(levels == name) for name in LEVELS if (levels == name).any()}
+    return Degradation(
+        kind=np.array([kind for kind, _ in found[: len(query)]]),
+        strength=strength[: len(query)],
+        queries={name: len(group) for name, group in groups.items()},
+        rows={row.name: dict(_mean_precision(row, groups)) for row in rows},
+        q_strength_r=correlation(score, strength),
+    )
+
+
+def _mean_precision(row: Row, groups: dict[str, NDArray[np.intp]]) -> Iterator[tuple[str, float]]:
+    """mAP over each group of queries; one in which no query has a true match is left out."""
+    for name, group in groups.items():
+        precision = row.metrics.average_precision[group]
+        if not np.isnan(precision).all():
+            yield name, float(np.nanmean(precision))
+
+
+def _row(name: str, alpha: float | None, query: Descriptors, gallery: Descriptors) -> Row:
+    return Row(name, alpha, query, gallery, evaluate(query, gallery))
+
+
+async def _fused(client: ReidClient, side: Descriptors, alpha: float) -> Descriptors:
+    weights = np.full(len(side), alpha, np.float32)
+    return replace(side, descriptors=await client.fuse(_known(side.visual), _known(side.semantic), weights))
+
+
+def _plain(side: Descriptors, field: str) -> Descriptors:
+    vectors = _known(getattr(side, field))
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return replace(side, descriptors=vectors / np.maximum(lengths, np.finfo(np.float32).tiny))
+
+
+def _known(array: NDArray[Any] | None) -> NDArray[Any]:
+    assert array is not None, "descriptors straight from the server have every array"
+    return array
