@@ -26,7 +26,7 @@ $(TRITON)/.installed: pyproject.toml
 
 # Data, training, export, serving and evaluation, with nothing mocked on the way.
 DEMO := build/demo
-DEMO_DATA := --images-per-identity 9 --test-identities 16 --cameras-per-identity 4 --distractors 16 --junk 12 \
+DEMO_DATA := --images-per-identity 9 --test-identities 16 --cameras-per-identity 4 --distractors 8 --junk 8 \
   --degraded 0.3
 demo: setup
 	rm -rf $(DEMO)
