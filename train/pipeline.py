@@ -65,7 +65,7 @@ def train(
 
 def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:
     """Make the run's folder, or hold the one that is there against what is asked for."""
-    description = json.dumps(data.description(), indent=2) + "\n"
+    description = data.description()
     if (run / SETTINGS_FILE).is_file():
         if not resume and stage is None:
             raise InvalidCheckpoint(f"{run} holds a run already; go on with --resume, or choose another --out")
@@ -74,12 +74,13 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
                 f"{run / SETTINGS_FILE}: the run was started with other settings; use the same preset and options, "
                 "or choose another --out"
             )
-        if (run / DATA_FILE).read_text() != description:
+        # The folder may have been moved: what is in it counts.
+        if json.loads((run / DATA_FILE).read_text())["sha256"] != description["sha256"]:
             raise InvalidCheckpoint(
                 f"{run / DATA_FILE}: the run was started on other data; use the same --data, or choose another --out"
             )
     run.mkdir(parents=True, exist_ok=True)
-    (run / DATA_FILE).write_text(description)
+    (run / DATA_FILE).write_text(json.dumps(description, indent=2) + "\n")
     save_settings(settings, run / SETTINGS_FILE)
 
 
