@@ -57,7 +57,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_output = Console(highlight=False)
+# In a file or a pipe a table has no terminal to fit.
+_output = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 _errors = Console(stderr=True, highlight=False)
 
 Url = Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC endpoint.")]
@@ -267,7 +268,10 @@ def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:
 def _print_ablation(ablation: Ablation) -> None:
     """The paper's Table 4, with a column for each level of degradation where that is recorded."""
     levels = ablation.degradation.queries if ablation.degradation else {}
-    table = Table("", "α", "paper's α", "Rank-1", "Rank-5", "mAP", title="α and the branches (the paper's Table 4)")
+    table = Table(title="α and the branches (the paper's Table 4)")
+    table.add_column("", no_wrap=True)
+    for name in ("α", "paper's α", "Rank-1", "Rank-5", "mAP"):
+        table.add_column(name, justify="right")
     for name, count in levels.items():
         table.add_column(f"mAP, {name} ({count})", justify="right")
     for row in ablation.rows:
