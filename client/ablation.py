@@ -116,7 +116,10 @@ async def sweep_alpha(client: ReidClient, root: Path, query: Descriptors, galler
 
 
 def write_images(path: Path, ablation: Ablation) -> None:
-    """One line a query as CSV: what is wrong with it, Q, α, and its AP fused and by each branch's plain cosine."""
+    """One line a query as CSV: what is wrong with it, Q, α, and its AP fused and by each branch's plain cosine.
+
+    A query without a true match has no AP: its fields are empty.
+    """
     fused, apn, apan, *_ = ablation.rows
     query, degradation = fused.query, ablation.degradation
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -124,9 +127,9 @@ def write_images(path: Path, ablation: Ablation) -> None:
         writer.writerow(["path", "kind", "strength", "identifiability", "alpha", "ap", "ap_apn", "ap_apan"])
         for row, image in enumerate(_known(query.paths)):
             wrong = (degradation.kind[row], degradation.strength[row]) if degradation else ("", "")
-            numbers = (_known(query.identifiability)[row], _known(query.alpha)[row])
-            precision = (one.metrics.average_precision[row] for one in (fused, apn, apan))
-            writer.writerow([image, *wrong, *(f"{number:.6g}" for number in (*numbers, *precision))])
+            numbers = [_known(query.identifiability)[row], _known(query.alpha)[row]]
+            numbers += [one.metrics.average_precision[row] for one in (fused, apn, apan)]
+            writer.writerow([image, *wrong, *("" if np.isnan(number) else f"{number:.6g}" for number in numbers)])
 
 
 def correlation(x: NDArray[Any], y: NDArray[Any]) -> float | None:

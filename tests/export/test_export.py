@@ -25,6 +25,8 @@ from qafm.errors import ExportRefused, InvalidSettings
 from qafm.identifiability import identifiability
 from tests.seeded_repository import seeded_networks
 
+pytestmark = pytest.mark.export
+
 ONNX_TYPES = {"UINT8": onnx.TensorProto.UINT8, "FP32": onnx.TensorProto.FLOAT}
 
 
