@@ -82,6 +82,17 @@ def load_checkpoint(run: Path, stage: StageName) -> Checkpoint:
     return Checkpoint(**content)
 
 
+def load_finished_checkpoint(run: Path, stage: StageName) -> Checkpoint:
+    """Read the checkpoint of a stage that trained to its end. Raises InvalidCheckpoint as `load_checkpoint` does."""
+    checkpoint = load_checkpoint(run, stage)
+    if not checkpoint.complete:
+        raise InvalidCheckpoint(
+            f"{checkpoint_path(run, stage)}: the {stage} stage stopped after {checkpoint.epoch} epochs; "
+            f"finish it with `python -m train --out {run} --resume ...`"
+        )
+    return checkpoint
+
+
 def build_trunk(settings: NetworkSettings) -> Trunk:
     return Trunk(settings.blocks, settings.width_per_group)
 
@@ -123,11 +134,6 @@ def load_networks(run: Path) -> Networks:
     """The trained networks of a finished run. Raises InvalidCheckpoint."""
     networks = Networks.untrained(load_run_settings(run).network)
     for stage, names in (("iqa", ["iqa"]), ("joint", ["apn", "apan", "fusion", "weighting"])):
-        checkpoint = load_checkpoint(run, stage)
-        if not checkpoint.complete:
-            raise InvalidCheckpoint(
-                f"{checkpoint_path(run, stage)}: the {stage} stage stopped after {checkpoint.epoch} epochs; "
-                f"finish it with `python -m train --out {run} --resume ...`"
-            )
+        checkpoint = load_finished_checkpoint(run, stage)
         checkpoint.restore({name: getattr(networks, name) for name in names})
     return networks

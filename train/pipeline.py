@@ -16,6 +16,7 @@ from train.checkpoint import (
     build_trunk,
     checkpoint_path,
     load_checkpoint,
+    load_finished_checkpoint,
     load_run_settings,
 )
 from train.data import Batches, TrainingData, load_training_data
@@ -44,7 +45,6 @@ def train(
     run already is refused, unless a single stage is asked for.
     Raises InvalidDataset, InvalidCheckpoint, TrainingFailed.
     """
-    torch.manual_seed(settings.seed)
     data = load_training_data(root, settings.seed)
     _prepare(run, settings, data, stage, resume)
     if data.warning:
@@ -101,9 +101,9 @@ def _build(
     if name == "apan":
         return APANStage(settings, device, _first_trunk(settings, run))
     iqa = IQA(build_trunk(settings.network))
-    _finished(run, "iqa").restore({"iqa": iqa})
+    load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
     apan = APAN(build_trunk(settings.network), settings.network.channels)
-    _finished(run, "apan").restore({"apan": apan})
+    load_finished_checkpoint(run, "apan").restore({"apan": apan})
 
     trained, held_out = crops_to_score(data, settings.joint.q_crops, settings.seed)
     scores = score_crops(iqa, [*held_out, *trained], run, precision=settings.precision, device=device, console=console)
@@ -128,15 +128,5 @@ def _first_trunk(settings: Settings, run: Path) -> Trunk:
         load_trunk_weights(trunk, settings.weights)
         return trunk
     iqa = IQA(trunk)
-    _finished(run, "iqa").restore({"iqa": iqa})
+    load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
     return iqa.trunk
-
-
-def _finished(run: Path, stage: StageName):
-    checkpoint = load_checkpoint(run, stage)
-    if not checkpoint.complete:
-        raise InvalidCheckpoint(
-            f"{checkpoint_path(run, stage)}: the {stage} stage stopped after {checkpoint.epoch} epochs; "
-            "finish it first with --resume"
-        )
-    return checkpoint
