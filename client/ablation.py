@@ -50,14 +50,13 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """What is recorded to be wrong with each query, and what that does.
+    """What is recorded to be wrong with the images, and what that does.
 
-    kind: unicode [N], strength: float64 [N] in [0,1], of the queries. queries: how many there are at each level that
-    has any; rows: for each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength.
+    recorded: {path: (kind, strength in [0,1])}. queries: how many there are at each level that has any; rows: for
+    each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength over all images.
     """
 
-    kind: NDArray[np.str_]
-    strength: NDArray[np.float64]
+    recorded: dict[str, tuple[str, float]]
     queries: dict[str, int]
     rows: dict[str, dict[str, float]]
     q_strength_r: float | None
@@ -116,20 +115,24 @@ async def sweep_alpha(client: ReidClient, root: Path, query: Descriptors, galler
 
 
 def write_images(path: Path, ablation: Ablation) -> None:
-    """One line a query as CSV: what is wrong with it, Q, α, and its AP fused and by each branch's plain cosine.
+    """One line an image as CSV: what is wrong with it, Q, α; of a query also its AP fused and by each branch's cosine.
 
-    A query without a true match has no AP: its fields are empty.
+    A gallery image has no AP, nor has a query without a true match: their fields are empty.
     """
     fused, apn, apan, *_ = ablation.rows
-    query, degradation = fused.query, ablation.degradation
+    recorded = ablation.degradation.recorded if ablation.degradation else {}
+    unknown = np.full(len(fused.gallery), np.nan)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "kind", "strength", "identifiability", "alpha", "ap", "ap_apn", "ap_apan"])
-        for row, image in enumerate(_known(query.paths)):
-            wrong = (degradation.kind[row], degradation.strength[row]) if degradation else ("", "")
-            numbers = [_known(query.identifiability)[row], _known(query.alpha)[row]]
-            numbers += [one.metrics.average_precision[row] for one in (fused, apn, apan)]
-            writer.writerow([image, *wrong, *("" if np.isnan(number) else f"{number:.6g}" for number in numbers)])
+        for side, precisions in (
+            (fused.query, [one.metrics.average_precision for one in (fused, apn, apan)]),
+            (fused.gallery, [unknown] * 3),
+        ):
+            columns = (_known(side.identifiability), _known(side.alpha), *precisions)
+            for image, *numbers in zip(_known(side.paths).tolist(), *columns, strict=True):
+                cells = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
+                writer.writerow([image, *recorded.get(image, ("", "")), *cells])
 
 
 def correlation(x: NDArray[Any], y: NDArray[Any]) -> float | None:
@@ -164,14 +167,12 @@ def _by_degradation(root: Path, rows: list[Row], query: Descriptors, gallery: De
     images = [*_known(query.paths).tolist(), *_known(gallery.paths).tolist()]
     if absent := [image for image in images if image not in recorded]:
         raise InvalidDataset(f"{path}: says nothing of {len(absent)} images, the first is {absent[0]}")
-    found = [recorded[image] for image in images]
-    strength = np.array([strength for _, strength in found])
+    strength = np.array([recorded[image][1] for image in images])
     score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
     levels = np.array([level(one) for one in strength[: len(query)]])
     groups = {name: np.flatnonzero(levels == name) for name in LEVELS if (levels == name).any()}
     return Degradation(
-        kind=np.array([kind for kind, _ in found[: len(query)]]),
-        strength=strength[: len(query)],
+        recorded=recorded,
         queries={name: len(group) for name, group in groups.items()},
         rows={row.name: dict(_mean_precision(row, groups)) for row in rows},
         q_strength_r=correlation(score, strength),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from client.ablation import Ablation
     from client.description import Description
     from client.evaluation import DescribedDataset, OnError
+    from qafm.attributes import HeadAccuracy
 
 # gRPC is imported by the commands that talk to a server: `client score` starts at once.
 
@@ -140,6 +141,7 @@ def evaluate_command(
         url=url,
         metrics=metrics,
         baseline=baseline,
+        attributes=described.attributes,
         failed_images=described.failed_images,
         manifest=described.manifest,
         ablation=ablation,
@@ -153,6 +155,8 @@ def evaluate_command(
     )
     write_report(report, result)
     _output.print(_metrics_table(metrics, baseline))
+    if described.attributes:
+        _output.print(_attributes_table(described.attributes))
     if ablation:
         from client.ablation import write_images
 
@@ -262,6 +266,17 @@ def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:
     for name, label in METRIC_LABELS.items():
         columns = [getattr(source, name) for source in (metrics, baseline) if source]
         table.add_row(label, *(f"{100 * value:.2f}" for value in columns))
+    return table
+
+
+def _attributes_table(attributes: dict[str, HeadAccuracy]) -> Table:
+    """How often each attribute is told right, in per cent, beside what its most frequent value would reach."""
+    table = Table(title="Attributes")
+    table.add_column("")
+    for name in ("Accuracy", "Most frequent", "Images"):
+        table.add_column(name, justify="right")
+    for name, head in attributes.items():
+        table.add_row(name, f"{100 * head.accuracy:.1f}", f"{100 * head.majority:.1f}", f"{head.images:,}")
     return table
 
 

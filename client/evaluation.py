@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from client.baseline import describe_by_colour
 from client.description import Description
 from client.reid import ReidClient
+from qafm.attributes import HeadAccuracy, head_accuracies, read_attributes
 from qafm.contract import ATTRIBUTE_SIZE, DESCRIPTOR_SIZE, VECTOR_SIZE
 from qafm.descriptors import Descriptors
 from qafm.errors import InvalidImage, RequestFailed
-from qafm.market1501 import Crop, list_split, shortfall, without_junk
+from qafm.market1501 import ATTRIBUTE_FILE, Crop, list_split, shortfall, without_junk
 from qafm.metrics import Metrics, evaluate
 
 OnError = Literal["skip", "fail"]
@@ -29,11 +31,12 @@ Result = Description | InvalidImage | RequestFailed
 
 @dataclass(frozen=True)
 class Dataset:
-    """The crops of one evaluation, without junk."""
+    """The crops of one evaluation, without junk; and {pid: int8 [12]}, the attributes, where they are known."""
 
     root: Path
     query: tuple[Crop, ...]
     gallery: tuple[Crop, ...]
+    attributes: Mapping[int, NDArray[np.int8]]
     warnings: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
 
@@ -51,12 +54,14 @@ class DescribedDataset:
     """What the server made of a dataset.
 
     query, gallery: the images that could be described, in order of name, paths relative to `root`.
-    manifest: what the server says it serves. seconds: how long describing took.
+    attributes: how well the annotated ones were told, by name. manifest: what the server says it serves.
+    seconds: how long describing took.
     """
 
     root: Path
     query: Descriptors
     gallery: Descriptors
+    attributes: dict[str, HeadAccuracy]
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
     seconds: float
@@ -74,6 +79,7 @@ def read_dataset(root: Path, limit: int | None = None) -> Dataset:
         root=root,
         query=tuple(without_junk(query)[:limit]),
         gallery=tuple(without_junk(gallery)),
+        attributes=_attributes(root / ATTRIBUTE_FILE),
         warnings=tuple(warning for warning in found if warning),
     )
 
@@ -99,10 +105,13 @@ async def describe_dataset(
                 step()
     seconds = time.perf_counter() - start
     split = len(dataset.query)
+    query = _gather(dataset.root, crops[:split], results[:split])
+    gallery = _gather(dataset.root, crops[split:], results[split:])
     return DescribedDataset(
         root=dataset.root,
-        query=_gather(dataset.root, crops[:split], results[:split]),
-        gallery=_gather(dataset.root, crops[split:], results[split:]),
+        query=query,
+        gallery=gallery,
+        attributes=_accuracies(dataset.attributes, query, gallery),
         failed_images=tuple(
             FailedImage(_relative(crop, dataset.root), str(result).removeprefix(f"{crop.path}: "))
             for crop, result in zip(crops, results, strict=True)
@@ -120,6 +129,25 @@ def measure_baseline(described: DescribedDataset, progress: Progress) -> Metrics
             describe_by_colour(described.root, described.query, step),
             describe_by_colour(described.root, described.gallery, step),
         )
+
+
+def _attributes(path: Path) -> Mapping[int, NDArray[np.int8]]:
+    """The test split's attributes; none without the file, or without scipy, which a client can do without."""
+    if not path.is_file() or find_spec("scipy") is None:
+        return {}
+    return read_attributes(path, "test")
+
+
+def _accuracies(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadAccuracy]:
+    """Over all images whose identity is annotated: distractors are not."""
+    probabilities, labels = [], []
+    for side in sides:
+        assert side.attributes is not None, "descriptors straight from the server have every array"
+        for pid, row in zip(side.pids.tolist(), side.attributes, strict=True):
+            if pid in attributes:
+                probabilities.append(row)
+                labels.append(attributes[pid])
+    return head_accuracies(np.stack(probabilities), np.stack(labels)) if labels else {}
 
 
 def _gather(root: Path, crops: Sequence[Crop], results: Sequence[Result]) -> Descriptors:

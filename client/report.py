@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client import baseline
+from qafm.attributes import HeadAccuracy
 from qafm.metrics import PROTOCOL, Metrics
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Report:
     url: str
     metrics: Metrics
     baseline: Metrics
+    attributes: dict[str, HeadAccuracy]
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
     timings: dict[str, float]
@@ -46,6 +48,7 @@ class Report:
             **self.metrics.summary(),
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
+            "attributes": {name: asdict(head) for name, head in self.attributes.items()},
             "protocol": PROTOCOL,
             "data": self.data,
             "url": self.url,
@@ -89,6 +92,7 @@ def _page(report: Report) -> str:
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
 <p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.</p></section>
 {_ablation(report.ablation)}
+{_attributes(report.attributes)}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
 <section><h2>Time</h2>{_facts(report.timings)}</section>
 <section><h2>What was served</h2>{_facts(report.manifest)}</section>
@@ -145,6 +149,21 @@ def _ablation(ablation: Ablation | None) -> str:
 {heads}</thead><tbody>{rows}</tbody></table>
 <p class="note">In per cent. α is the weight of APN; the paper's table has 1 − α. α here: mean
 {ablation.alpha_mean:.3f}, standard deviation {ablation.alpha_sd:.4f}.</p></section>"""
+
+
+def _attributes(attributes: dict[str, HeadAccuracy]) -> str:
+    if not attributes:
+        return ""
+    rows = "".join(
+        f'<tr><th>{escape(name)}<td class="n">{_percent(head.accuracy)}<td class="n">{_percent(head.majority)}'
+        f'<td class="n">{head.images:,}'
+        for name, head in attributes.items()
+    )
+    return f"""<section><h2>Attributes</h2>
+<table><thead><tr><th><th class="n">Accuracy<th class="n">Most frequent value<th class="n">Images</thead>
+<tbody>{rows}</tbody></table>
+<p class="note">In per cent, over query and gallery images whose identity is annotated. Always answering the most
+frequent value would reach the second column.</p></section>"""
 
 
 def _facts(facts: dict[str, Any]) -> str:

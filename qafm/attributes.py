@@ -79,6 +79,35 @@ def predicted(probabilities: np.ndarray) -> np.ndarray:
     ).astype(np.int8)
 
 
+@dataclass(frozen=True)
+class HeadAccuracy:
+    """How often one attribute is told right, over its `images` annotated images. Fractions.
+
+    `majority` is what always answering the most frequent value would reach on the same images.
+    """
+
+    accuracy: float
+    majority: float
+    images: int
+
+
+def head_accuracies(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, HeadAccuracy]:
+    """The accuracy of each attribute by name; one that no image has annotated is left out.
+
+    probabilities: float [N,30], as the ATTRIBUTES tensor has them. labels: int8 [N,12].
+    """
+    found = {}
+    for attribute, guessed, actual in zip(SCHEMA, predicted(probabilities).T, np.asarray(labels).T, strict=True):
+        known = actual != MISSING
+        if known.any():
+            found[attribute.name] = HeadAccuracy(
+                accuracy=float((guessed == actual)[known].mean()),
+                majority=float(np.bincount(actual[known]).max() / known.sum()),
+                images=int(known.sum()),
+            )
+    return found
+
+
 def _fields(attribute: Attribute) -> tuple[str, ...]:
     """The names of an attribute's fields in the file: one a colour, else one with the attribute's name."""
     prefix = _COLOUR_PREFIX.get(attribute.name)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from client import ReidClient
+from qafm.attributes import SCHEMA
 from qafm.descriptors import read_descriptors
 from qafm.errors import InvalidImage
 from qafm.market1501 import list_split, without_junk
@@ -110,10 +111,23 @@ def test_the_sweep_of_alpha(evaluation):
     assert degradation["q_strength_r"] is None
     with (folder / "images.csv").open(newline="") as file:
         images = list(csv.DictReader(file))
-    assert [image["path"] for image in images] == read_descriptors(folder / "query.npz").paths.tolist()
+    sides = [read_descriptors(folder / f"{side}.npz") for side in ("query", "gallery")]
+    assert [image["path"] for image in images] == [path for side in sides for path in side.paths.tolist()]
+    alpha = np.concatenate([side.alpha for side in sides])
+    np.testing.assert_allclose([float(image["alpha"]) for image in images], alpha, rtol=1e-5)
+    assert {(image["kind"], image["strength"]) for image in images} == {("none", "0.0")}
     precision = [float(image["ap"]) for image in images if image["ap"]]
     assert len(precision) == report["queries"] - report["skipped_queries"]
     assert np.mean(precision) == pytest.approx(report["mAP"], rel=1e-5)
+
+
+def test_the_accuracy_of_the_attributes(evaluation):
+    *_, folder, _ = evaluation
+    report = json.loads((folder / "report.json").read_text())
+    assert report["attributes"].keys() == {attribute.name for attribute in SCHEMA}
+    annotated = report["queries"] + int((read_descriptors(folder / "gallery.npz").pids > 0).sum())
+    assert report["attributes"]["gender"]["images"] == annotated
+    assert all(0 <= head["accuracy"] <= 1 and 0 < head["majority"] <= 1 for head in report["attributes"].values())
 
 
 def test_fusing_again_is_what_the_fixed_ensemble_answers(triton_server, dataset):
