@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup demo test lint ci clean
+.PHONY: setup demo synthetic test lint ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -24,17 +24,25 @@ $(TRITON)/.installed: pyproject.toml
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --editable '.[server]'
 	touch $@
 
-# Data, training, export, serving and evaluation, with nothing mocked on the way.
-DEMO := build/demo
-DEMO_DATA := --images-per-identity 9 --test-identities 16 --cameras-per-identity 4 --distractors 8 --junk 8 \
-  --degraded 0.3
+# Data, training, export, serving and evaluation, with nothing mocked on the way: $(1) preset, $(2) data, $(3) evaluation.
+define whole_path
+	rm -rf build/$(1)
+	$(BIN)/python -m train.synthetic --out build/$(1)/data $(2)
+	$(BIN)/python -m train --preset $(1) --data build/$(1)/data --out build/$(1)/run
+	$(BIN)/python -m export build/$(1)/run --repository build/$(1)/model_repository
+	$(BIN)/python -m server --repository build/$(1)/model_repository --http-port 0 --grpc-port 0 --metrics-port 0 \
+	  -- $(BIN)/client eval --url {grpc_url} --split query --data build/$(1)/data --report build/$(1)/report $(3)
+endef
+
+# Minutes.
 demo: setup
-	rm -rf $(DEMO)
-	$(BIN)/python -m train.synthetic --out $(DEMO)/data $(DEMO_DATA)
-	$(BIN)/python -m train --preset demo --data $(DEMO)/data --out $(DEMO)/run
-	$(BIN)/python -m export $(DEMO)/run --repository $(DEMO)/model_repository
-	$(BIN)/python -m server --repository $(DEMO)/model_repository --http-port 0 --grpc-port 0 --metrics-port 0 \
-	  -- $(BIN)/client eval --url {grpc_url} --split query --data $(DEMO)/data --report $(DEMO)/report
+	$(call whole_path,demo,--images-per-identity 9 --test-identities 16 --cameras-per-identity 4 --distractors 8 \
+	  --junk 8 --degraded 0.3)
+
+# Full size networks and the table of docs/results.md: most of two hours on two cores.
+synthetic: setup
+	$(call whole_path,synthetic,--train-identities 200 --images-per-identity 8 --test-identities 85 \
+	  --cameras-per-identity 3.6 --distractors 100 --junk 50,--sweep-alpha)
 
 test: setup
 	$(BIN)/python -m pytest -m 'not gpu and not slow'

@@ -23,13 +23,16 @@ def main(
     repository: Annotated[
         Path, typer.Option(help="Folder for the model repository; an earlier one is replaced.")
     ] = DEFAULT_REPOSITORY,
+    best: Annotated[
+        bool, typer.Option("--best", help="The joint stage's epoch with the best validation mAP, not its last.")
+    ] = False,
 ) -> None:
     """Export a trained run to ONNX, check it against PyTorch, and install it as a Triton model repository."""
     console = Console()
     try:
-        networks = load_networks(run)
+        networks = load_networks(run, best=best)
         with console.status("exporting and comparing with PyTorch"):
-            manifest = install(networks, repository, describe_run(run))
+            manifest = install(networks, repository, describe_run(run, best=best))
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
@@ -41,14 +44,15 @@ def main(
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
 
 
-def describe_run(run: Path) -> dict[str, Any]:
+def describe_run(run: Path, *, best: bool = False) -> dict[str, Any]:
     """Where exported networks come from: settings, data and the hashes of the checkpoints."""
     return {
         "run": run.resolve().name,
         "settings": load_run_settings(run).model_dump(mode="json"),
         "data": json.loads((run / DATA_FILE).read_text()),
         "checkpoints": {
-            stage: hashlib.sha256(checkpoint_path(run, stage).read_bytes()).hexdigest() for stage in ("iqa", "joint")
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
         },
     }
 

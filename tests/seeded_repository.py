@@ -15,6 +15,11 @@ def seeded_networks(seed: int = 0) -> Networks:
     """Networks whose outputs vary with the picture as trained ones' do, the same at each call."""
     torch.manual_seed(seed)
     networks = Networks.untrained(load_preset("demo").network)
+    # Untrained, a block of a trunk is the identity.
+    for network in vars(networks).values():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.ones_(module.weight)
     # The spread of Q that these random features show, so that alpha is not stuck at either end.
     networks.weighting.mu.fill_(2.0)
     networks.weighting.sigma.fill_(1.0)

@@ -15,12 +15,14 @@ from qafm.errors import QafmError, TrainingFailed
 from train.pipeline import train
 from train.settings import STAGES, load_preset, preset_names
 
-Preset = Enum("Preset", {name: name for name in preset_names()}, type=str)  # type: ignore[misc]
 StageChoice = Enum("StageChoice", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
 
 
 def main(
-    preset: Annotated[Preset, typer.Option(help="Settings to train with.")],
+    preset: Annotated[
+        str,
+        typer.Option(help=f"Settings to train with: {', '.join(preset_names())}, or a .yaml file.", show_default=False),
+    ],
     data: Annotated[Path, typer.Option(help="Dataset folder in Market-1501's layout.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the run.", show_default=False)],
     stage: Annotated[StageChoice | None, typer.Option(help="Only this stage.", show_default=False)] = None,
@@ -31,11 +33,14 @@ def main(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="the preset's")] = None,
 ) -> None:
-    """Train the image-quality network, the two branches and their fusion on a dataset."""
+    """Train the image-quality network, the two branches and their fusion on a dataset.
+
+    On several GPUs: torchrun --nproc-per-node N -m train ...
+    """
     console = Console()
     given = {"weights": weights, "seed": seed}
     try:
-        settings = load_preset(preset.value, **{key: value for key, value in given.items() if value is not None})
+        settings = load_preset(preset, **{key: value for key, value in given.items() if value is not None})
         train(settings, data, out, stage=stage and stage.value, resume=resume, console=console)
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)

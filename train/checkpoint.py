@@ -1,17 +1,19 @@
 """A training run on disk, and reading it back.
 
-RUN/settings.yaml           the resolved settings
-RUN/iqa.pt apan.pt joint.pt one checkpoint a stage, replaced as a whole after each epoch
-RUN/data.json               what it was trained on: name, counts, fingerprint
-RUN/identifiability.npz     Q of the training crops
-RUN/metrics.jsonl           one line a step
+RUN/settings.yaml            the resolved settings
+RUN/iqa.pt apan.pt joint.pt  one checkpoint a stage, replaced as a whole after each epoch
+RUN/iqa.best.pt ...          the networks of the epoch with the best validation mAP
+RUN/data.json                what it was trained on: name, counts, fingerprint
+RUN/identifiability.npz      Q of the training crops
+RUN/metrics.jsonl            one line a step, one more an epoch with its validation
+RUN/tensorboard/             the same as curves
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +25,26 @@ from train.networks import APAN, APN, IQA, Fusion, Trunk
 from train.networks.fusion import Weighting
 from train.settings import NetworkSettings, Settings, StageName, load_settings
 
-FORMAT = 1
+FORMAT = 2
 SETTINGS_FILE = "settings.yaml"
 DATA_FILE = "data.json"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One stage of a run. `epoch` counts finished epochs; `complete` says whether it was the last one."""
+    """One stage of a run. `epoch` counts finished epochs; `complete` says whether it was the last one.
+
+    `best_mAP` is the best validation mAP of any epoch so far. `optimizers` and `scaler` are what resuming needs.
+    """
 
     stage: StageName
     epoch: int
     complete: bool
+    best_mAP: float  # noqa: N815, the name every report of this metric uses
     pids: tuple[int, ...]
     networks: dict[str, dict[str, Tensor]]
     optimizers: dict[str, dict[str, Any]]
+    scaler: dict[str, Any]
 
     def restore(self, networks: Mapping[str, nn.Module]) -> None:
         """Load the weights strictly: every one, none left over. Raises InvalidCheckpoint."""
@@ -52,23 +59,39 @@ class Checkpoint:
                 ) from error
 
 
-def checkpoint_path(run: Path, stage: StageName) -> Path:
-    return run / f"{stage}.pt"
+def checkpoint_path(run: Path, stage: StageName, *, best: bool = False) -> Path:
+    return run / (f"{stage}.best.pt" if best else f"{stage}.pt")
 
 
-def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
-    """Write a stage's checkpoint. A crash in the middle leaves the one before it intact."""
-    path = checkpoint_path(run, checkpoint.stage)
+def save_checkpoint(run: Path, checkpoint: Checkpoint, *, best: bool) -> None:
+    """Write a stage's checkpoint, and with `best` its networks as the best so far.
+
+    A crash in the middle leaves the files before it intact. Raises OSError where there is no room.
+    """
+    if best:
+        # Resuming needs only the last one's optimisers.
+        _replace(checkpoint_path(run, checkpoint.stage, best=True), replace(checkpoint, optimizers={}, scaler={}))
+    _replace(checkpoint_path(run, checkpoint.stage), checkpoint)
+
+
+def _replace(path: Path, checkpoint: Checkpoint) -> None:
     unfinished = path.with_suffix(".pt.partial")
-    torch.save({"format": FORMAT, **vars(checkpoint)}, unfinished)
-    with unfinished.open("rb") as written:
-        os.fsync(written.fileno())
+    try:
+        with unfinished.open("wb") as file:
+            torch.save({"format": FORMAT, **vars(checkpoint)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        unfinished.unlink(missing_ok=True)
+        # torch's writer reports a full disk as a RuntimeError
+        raise error if isinstance(error, OSError) else OSError(str(error)) from error
     unfinished.replace(path)
 
 
-def load_checkpoint(run: Path, stage: StageName) -> Checkpoint:
-    """Read a stage's checkpoint. Raises InvalidCheckpoint where it is missing, damaged or of another format."""
-    path = checkpoint_path(run, stage)
+def load_checkpoint(run: Path, stage: StageName, *, best: bool = False) -> Checkpoint:
+    """Read a stage's last checkpoint, or its best. Raises InvalidCheckpoint where it is missing, damaged or of
+    another format."""
+    path = checkpoint_path(run, stage, best=best)
     if not path.is_file():
         raise InvalidCheckpoint(
             f"{path}: no such checkpoint; train it with `python -m train --stage {stage} --out {run} ...`"
@@ -130,10 +153,16 @@ def load_run_settings(run: Path) -> Settings:
     return load_settings(path)
 
 
-def load_networks(run: Path) -> Networks:
-    """The trained networks of a finished run. Raises InvalidCheckpoint."""
+def load_networks(run: Path, *, best: bool = False) -> Networks:
+    """The trained networks of a finished run; with `best`, those of the joint stage's best epoch, not of its last.
+
+    Raises InvalidCheckpoint.
+    """
     networks = Networks.untrained(load_run_settings(run).network)
-    for stage, names in (("iqa", ["iqa"]), ("joint", ["apn", "apan", "fusion", "weighting"])):
-        checkpoint = load_finished_checkpoint(run, stage)
-        checkpoint.restore({name: getattr(networks, name) for name in names})
+    # α and both branches learnt with Q as the last IQA network gives it.
+    iqa, joint = load_finished_checkpoint(run, "iqa"), load_finished_checkpoint(run, "joint")
+    if best:
+        joint = load_checkpoint(run, "joint", best=True)
+    iqa.restore({"iqa": networks.iqa})
+    joint.restore({name: getattr(networks, name) for name in ("apn", "apan", "fusion", "weighting")})
     return networks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from qafm.attributes import read_attributes, require_attributes
 from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
-from qafm.errors import InvalidDataset, InvalidImage
+from qafm.errors import InvalidDataset, InvalidImage, InvalidSettings
 from qafm.images import decode, resize
 from qafm.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split, shortfall
 from train.settings import STAGES, Settings, StageName
@@ -141,9 +141,36 @@ class _AugmentedCrops(Dataset["tuple[Tensor, int] | InvalidDataset"]):
             return self.augment(pixels).permute(1, 2, 0), row
 
 
-def _collate(items: list[tuple[Tensor, int] | InvalidDataset]) -> list[Tensor] | InvalidDataset:
+class WholeCrops(Dataset["tuple[Tensor, int] | InvalidDataset"]):
+    """Crops as they are, not augmented: (pixels uint8 [384,128,3], row).
+
+    A file that cannot be read is returned as its error, as in training.
+    """
+
+    def __init__(self, crops: Sequence[Crop]) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int] | InvalidDataset:
+        try:
+            return torch.from_numpy(resize(read_crop(self.crops[row])).copy()), row
+        except InvalidDataset as error:
+            return error
+
+
+def collate(items: list[tuple[Tensor, int] | InvalidDataset]) -> list[Tensor] | InvalidDataset:
     errors = [item for item in items if isinstance(item, InvalidDataset)]
     return errors[0] if errors else default_collate(items)
+
+
+def readable(loader: DataLoader) -> Iterator[list[Tensor]]:
+    """The batches of a loader. Raises InvalidDataset for the first file that could not be read."""
+    for loaded in loader:
+        if isinstance(loaded, InvalidDataset):
+            raise loaded
+        yield loaded
 
 
 def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tuple[int, ...]) -> Iterator[list[int]]:
@@ -176,11 +203,25 @@ def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tup
 class Batches:
     """The batches of each epoch of a stage. Epoch e is the same however often training was interrupted before it."""
 
-    def __init__(self, data: TrainingData, settings: Settings, stage: StageName) -> None:
+    def __init__(
+        self, data: TrainingData, settings: Settings, stage: StageName, *, rank: int = 0, processes: int = 1
+    ) -> None:
+        """Process `rank` of `processes` gets its share of each batch: other identities than the others.
+
+        Raises InvalidSettings where a batch has not two identities for each process.
+        """
         self.data = data
         self.settings = settings
         self.stage = STAGES.index(stage)
         self.crops = _AugmentedCrops(data.crops)
+        identities = min(settings.identities_per_batch, len(data.pids))
+        if processes > 1 and (identities % processes or identities < 2 * processes):
+            raise InvalidSettings(
+                f"{identities} identities a batch over {processes} processes: expected a multiple of {processes}, and "
+                "at least 2 for each; change identities_per_batch in the preset or the number of processes"
+            )
+        share = identities * settings.images_per_identity // processes
+        self.share = slice(rank * share, (rank + 1) * share)
 
     def __len__(self) -> int:
         return max(1, len(self.data.crops) // self.settings.batch_size)
@@ -188,7 +229,7 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         seed = (self.settings.seed, self.stage, epoch)
         batches = [
-            [(row, int(row_seed)) for row, row_seed in zip(rows, seeds, strict=True)]
+            [(row, int(row_seed)) for row, row_seed in zip(rows, seeds, strict=True)][self.share]
             for rows, seeds in (
                 (rows, np.random.default_rng((*seed, number)).integers(2**31, size=len(rows)))
                 for number, rows in enumerate(
@@ -201,11 +242,8 @@ class Batches:
                 )
             )
         ]
-        loader = DataLoader(self.crops, batch_sampler=batches, num_workers=self.settings.workers, collate_fn=_collate)
-        for loaded in loader:
-            if isinstance(loaded, InvalidDataset):
-                raise loaded
-            pixels, rows = loaded
+        loader = DataLoader(self.crops, batch_sampler=batches, num_workers=self.settings.workers, collate_fn=collate)
+        for pixels, rows in readable(loader):
             yield Batch(
                 crops=pixels,
                 labels=torch.from_numpy(self.data.labels)[rows],

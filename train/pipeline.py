@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from rich.console import Console
 
 from qafm.errors import InvalidCheckpoint
+from qafm.market1501 import Crop
 from train.checkpoint import (
     DATA_FILE,
     SETTINGS_FILE,
@@ -20,8 +23,9 @@ from train.checkpoint import (
     load_run_settings,
 )
 from train.data import Batches, TrainingData, load_training_data
+from train.launch import launch
 from train.networks import APAN, IQA, Trunk
-from train.quality import SCORES_FILE, crops_to_score, score_crops
+from train.quality import crops_to_score, forget_scores, score_crops
 from train.settings import STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
@@ -45,22 +49,31 @@ def train(
     run already is refused, unless a single stage is asked for.
     Raises InvalidDataset, InvalidCheckpoint, TrainingFailed.
     """
+    fabric = launch()
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
     data = load_training_data(root, settings.seed)
-    _prepare(run, settings, data, stage, resume)
+    if fabric.is_global_zero:
+        _prepare(run, settings, data, stage, resume)
+    fabric.barrier()
     if data.warning:
         console.print(f"[yellow]warning:[/] {data.warning}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    processes = f", in {fabric.world_size} processes" if fabric.world_size > 1 else ""
     console.print(
-        f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; on {device}"
+        f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; "
+        f"on {fabric.device.type}{processes}"
     )
     for name in (stage,) if stage else STAGES:
         if resume and checkpoint_path(run, name).is_file() and load_checkpoint(run, name).complete:
             continue
-        _forget(run, name, itself=not resume)
+        batches = Batches(data, settings, name, rank=fabric.global_rank, processes=fabric.world_size)
+        if fabric.is_global_zero:
+            _forget(run, name, itself=not resume)
+        fabric.barrier()
         # The same first weights whether the stages run together or one by one.
         torch.manual_seed(settings.seed)
-        built = _build(name, settings, data, run, device, console)
-        train_stage(built, Batches(data, settings, name), run, data.pids, resume=resume, console=console)
+        built = _build(name, settings, data, run, fabric, console)
+        train_stage(built, batches, run, resume=resume, console=console)
 
 
 def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:
@@ -88,37 +101,45 @@ def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
     """Remove what was made from a stage that is about to be trained, and with `itself` its own checkpoint."""
     later = STAGES[STAGES.index(stage) + 1 :]
     for name in (stage, *later) if itself else later:
-        checkpoint_path(run, name).unlink(missing_ok=True)
+        for best in (False, True):
+            checkpoint_path(run, name, best=best).unlink(missing_ok=True)
     if stage == "iqa":
-        (run / SCORES_FILE).unlink(missing_ok=True)
+        forget_scores(run)
 
 
 def _build(
-    name: StageName, settings: Settings, data: TrainingData, run: Path, device: torch.device, console: Console
+    name: StageName, settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console
 ) -> Stage:
     if name == "iqa":
-        return IQAStage(settings, device, len(data.pids))
+        return IQAStage(settings, fabric, len(data.pids))
     if name == "apan":
-        return APANStage(settings, device, _first_trunk(settings, run))
+        return APANStage(settings, fabric, _first_trunk(settings, run))
     iqa = IQA(build_trunk(settings.network))
     load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
     apan = APAN(build_trunk(settings.network), settings.network.channels)
     load_finished_checkpoint(run, "apan").restore({"apan": apan})
 
     trained, held_out = crops_to_score(data, settings.joint.q_crops, settings.seed)
-    scores = score_crops(iqa, [*held_out, *trained], run, precision=settings.precision, device=device, console=console)
-    unseen = scores[: len(held_out)]
-    score_of = dict(zip(trained, scores[len(held_out) :].tolist(), strict=True))
+    crops = [*trained, *held_out]
+    scores = score_crops(iqa, crops, run, settings=settings, fabric=fabric, console=console)
+    score_of = dict(zip(crops, scores.tolist(), strict=True))
+    unseen = scores[len(trained) :]
     return JointStage(
         settings,
-        device,
+        fabric,
         identities=len(data.pids),
         apn_trunk=_first_trunk(settings, run),
         apan=apan,
-        q=np.array([score_of.get(crop, np.nan) for crop in data.crops], dtype=np.float32),
+        q=_in_order(data.crops, score_of),
+        held_out_q=_in_order(data.held_out, score_of),
         mu=float(unseen.mean()),
         sigma=float(unseen.std()),
     )
+
+
+def _in_order(crops: Sequence[Crop], score_of: Mapping[Crop, float]) -> np.ndarray:
+    """float32 [N], the score of each crop, NaN where it has none."""
+    return np.array([score_of.get(crop, np.nan) for crop in crops], dtype=np.float32)
 
 
 def _first_trunk(settings: Settings, run: Path) -> Trunk:

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import torch
 
+from qafm.errors import InvalidSettings
+from train.settings import Precision
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Convolutions and products in bfloat16, which needs no loss scaling; "float32" leaves everything as it is."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+_HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Convolutions and products in 16 bits; "float32" leaves everything as it is.
+
+    Raises InvalidSettings for float16 without a GPU.
+    """
+    if precision == "float16" and device.type == "cpu":
+        raise InvalidSettings("precision float16: expected a GPU, found none; on a CPU use bfloat16 or float32")
+    return torch.autocast(device.type, dtype=_HALF.get(precision), enabled=precision in _HALF)
+
+
+def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps the small gradients of float16 from vanishing, and drops a step whose gradients overflow.
+
+    The other precisions need no scaling: for them it does nothing.
+    """
+    return torch.amp.GradScaler(device.type, enabled=precision == "float16")

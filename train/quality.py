@@ -7,17 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from qafm.errors import InvalidDataset
 from qafm.identifiability import identifiability
 from qafm.market1501 import Crop
 from qafm.perturbations import views
 from train.data import TrainingData, read_crop
 from train.networks import IQA, Pixels
 from train.precision import autocast
+from train.settings import Settings
 
 SCORES_FILE = "identifiability.npz"
+_PARTS = "identifiability-*.npz"
 _SAVE_EVERY = 50
 
 
@@ -34,26 +40,61 @@ def crops_to_score(data: TrainingData, limit: int | None, seed: int) -> tuple[li
 
 
 def score_crops(
-    iqa: IQA, crops: Sequence[Crop], run: Path, *, precision: str, device: torch.device, console: Console
+    iqa: IQA, crops: Sequence[Crop], run: Path, *, settings: Settings, fabric: Fabric, console: Console
 ) -> np.ndarray:
     """float32 [N], Q of each crop, from the pictures as they are, not augmented.
 
-    What was scored before is read from the run, so an interrupted call goes on where it was.
+    What was scored before is read from the run, so an interrupted call goes on where it was, with as many processes
+    as there are now: each scores its share into a file of its own.
     """
-    known = _read(run / SCORES_FILE)
+    known = _read(run)
+    fabric.barrier()
+    todo = [crop for crop in crops if crop.path.name not in known][fabric.global_rank :: fabric.world_size]
+    part = run / _PARTS.replace("*", str(fabric.global_rank))
+    mine = _read_file(part)
+    device = fabric.device
     pixels = Pixels().to(device)
     iqa.to(device, memory_format=torch.channels_last).eval()
-    todo = [crop for crop in crops if crop.path.name not in known]
+    loader = DataLoader(_Views(todo), batch_size=None, num_workers=settings.workers)
     columns = (TextColumn("    Q"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, torch.inference_mode():
-        for done, crop in enumerate(progress.track(todo), start=1):
-            seen = torch.from_numpy(views(read_crop(crop))).to(device)
-            with autocast(precision, device):
-                features = iqa(pixels(seen))
-            known[crop.path.name] = identifiability(features.float().cpu().numpy())
+        for done, (crop, seen) in enumerate(zip(todo, progress.track(loader, total=len(todo)), strict=True), start=1):
+            if isinstance(seen, InvalidDataset):
+                raise seen
+            with autocast(settings.precision, device):
+                features = iqa(pixels(seen.to(device)))
+            mine[crop.path.name] = identifiability(features.float().cpu().numpy())
             if done % _SAVE_EVERY == 0 or done == len(todo):
-                _write(run / SCORES_FILE, known)
+                _write(part, mine)
+    fabric.barrier()
+    if fabric.is_global_zero:
+        _write(run / SCORES_FILE, _read(run))
+        for path in run.glob(_PARTS):
+            path.unlink()
+    fabric.barrier()
+    known = _read(run)
     return np.array([known[crop.path.name] for crop in crops], dtype=np.float32)
+
+
+def forget_scores(run: Path) -> None:
+    for path in (run / SCORES_FILE, *run.glob(_PARTS)):
+        path.unlink(missing_ok=True)
+
+
+class _Views(Dataset["Tensor | InvalidDataset"]):
+    """The 35 views of each crop, uint8 [35,384,128,3]. An unreadable file is returned as its error."""
+
+    def __init__(self, crops: Sequence[Crop]) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, row: int) -> Tensor | InvalidDataset:
+        try:
+            return torch.from_numpy(views(read_crop(self.crops[row])))
+        except InvalidDataset as error:
+            return error
 
 
 def _sample(crops: Sequence[Crop], count: int, generator: np.random.Generator) -> list[Crop]:
@@ -61,7 +102,15 @@ def _sample(crops: Sequence[Crop], count: int, generator: np.random.Generator) -
     return [crops[row] for row in rows]
 
 
-def _read(path: Path) -> dict[str, float]:
+def _read(run: Path) -> dict[str, float]:
+    """All scores of a run, those included that an interrupted call left in parts."""
+    scores: dict[str, float] = {}
+    for path in (run / SCORES_FILE, *run.glob(_PARTS)):
+        scores |= _read_file(path)
+    return scores
+
+
+def _read_file(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as stored:
@@ -69,6 +118,7 @@ def _read(path: Path) -> dict[str, float]:
 
 
 def _write(path: Path, scores: dict[str, float]) -> None:
-    unfinished = path.with_suffix(".partial.npz")
+    # hidden, so that no part is read before it is whole
+    unfinished = path.with_name(f".{path.name}")
     np.savez(unfinished, names=np.array(list(scores)), scores=np.array(list(scores.values())))
     unfinished.replace(path)

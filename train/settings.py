@@ -14,6 +14,7 @@ from qafm.errors import InvalidSettings
 PRESETS = Path(__file__).parent / "presets"
 STAGES = ("iqa", "apan", "joint")
 StageName = Literal["iqa", "apan", "joint"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -59,7 +60,7 @@ class Settings(_Frozen):
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Precision = "bfloat16"
     workers: NonNegativeInt = 1
     seed: NonNegativeInt = 0
     weights: str = "imagenet"
@@ -82,10 +83,17 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str, **overrides: Any) -> Settings:
-    """The settings of a preset, with single top-level ones replaced. Raises InvalidSettings."""
-    if name not in preset_names():
-        raise InvalidSettings(f"no preset {name!r}; the presets are {', '.join(preset_names())}")
-    return load_settings(PRESETS / f"{name}.yaml", **overrides)
+    """The settings of a preset, or of a settings file at that path, with single top-level ones replaced.
+
+    Raises InvalidSettings.
+    """
+    if name in preset_names():
+        return load_settings(PRESETS / f"{name}.yaml", **overrides)
+    if name.endswith((".yaml", ".yml")):
+        return load_settings(Path(name), **overrides)
+    raise InvalidSettings(
+        f"no preset {name!r}; the presets are {', '.join(preset_names())}, or give the path of a .yaml file of your own"
+    )
 
 
 def load_settings(path: Path, **overrides: Any) -> Settings:

@@ -9,6 +9,7 @@ import torch
 from qafm.attributes import SCHEMA
 from train.checkpoint import build_trunk
 from train.data import Batch
+from train.launch import launch
 from train.networks import APAN
 from train.settings import Settings, load_preset
 from train.stages.joint import JointStage
@@ -27,11 +28,12 @@ def make_stage(settings: Settings | None = None) -> JointStage:
     settings = settings or load_preset("demo", precision="float32")
     return JointStage(
         settings,
-        torch.device("cpu"),
+        launch(),
         identities=IDENTITIES,
         apn_trunk=build_trunk(settings.network),
         apan=APAN(build_trunk(settings.network), settings.network.channels),
         q=np.array([9.0, 12.0, np.nan, 10.0], np.float32),
+        held_out_q=np.array([11.0, np.nan], np.float32),
         mu=10.0,
         sigma=1.0,
     )
@@ -76,6 +78,11 @@ def run_pass(stage: JointStage, name: str) -> None:
 @pytest.mark.parametrize("name", OWNED)
 def test_a_pass_gives_gradients_to_exactly_what_it_owns(name):
     stage = make_stage()
+    # A trunk's blocks start as the identity, behind which nothing has a gradient.
+    for network in stage.networks.values():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.ones_(module.weight)
     before = {key: values.clone() for key, network in stage.networks.items() for key, values in _named(key, network)}
     run_pass(stage, name)
     owned = parameters_of(stage, OWNED[name])
@@ -109,7 +116,7 @@ def test_a_step_reports_every_loss():
 
 def test_an_unknown_q_counts_as_the_mean_and_teaches_alpha_nothing():
     stage = make_stage()
-    assert stage.scores(make_batch()).tolist() == [9.0, 12.0, 10.0, 10.0]
+    assert stage.filled(stage.q[make_batch().rows]).tolist() == [9.0, 12.0, 10.0, 10.0]
     vectors = torch.randn(4, 1024)
     assert "alpha" not in stage.fusion_pass(make_batch(rows=(2, 2, 2, 2)), vectors, vectors)
     assert not with_gradient(stage) & parameters_of(stage, {"weighting"})

@@ -131,16 +131,20 @@ def test_a_run_goes_on_only_with_the_data_it_began_with(finished, tmp_path):
 def test_training_a_stage_again_forgets_what_was_made_from_it(dataset, finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
-    assert sorted(path.stem for path in tmp_path.glob("*.pt")) == ["iqa"]
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["iqa.best.pt", "iqa.pt"]
     assert not (tmp_path / "identifiability.npz").exists()
 
 
-def test_metrics_have_one_line_a_step(dataset, finished, tmp_path):
+def test_metrics_have_one_line_a_step_and_one_a_validation(dataset, finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    steps = [(line["stage"], line["step"]) for line in lines]
-    assert len(set(steps)) == len(steps) == 3 * 2 * len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
+    per_epoch = len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
+    steps = [(line["stage"], line["step"]) for line in lines if "loss" in line]
+    assert len(set(steps)) == len(steps) == 3 * 2 * per_epoch
+    validated = [(line["stage"], line["step"]) for line in lines if "validation" in line]
+    assert validated == [(stage, epoch * per_epoch - 1) for stage in ("iqa", "apan", "joint") for epoch in (1, 2)]
+    assert all(0 < line["validation"]["mAP"] <= 1 for line in lines if "validation" in line)
 
 
 def test_a_stage_needs_the_one_before(dataset, tmp_path):

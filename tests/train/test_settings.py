@@ -48,6 +48,12 @@ def test_an_unknown_preset_lists_the_known():
         load_preset("dmo")
 
 
+def test_a_preset_of_ones_own_is_a_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("seed: 7")
+    assert load_preset(str(path), workers=0) == Settings(seed=7, workers=0)
+
+
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Settings().seed = 3

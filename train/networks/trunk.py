@@ -17,7 +17,8 @@ class Trunk(nn.Module):
 
     def __init__(self, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), width_per_group: int = 64) -> None:
         super().__init__()
-        resnet = ResNet(Bottleneck, list(blocks), width_per_group=width_per_group)
+        # Each block starts as the identity: from random weights, fifty layers then learn within a short training.
+        resnet = ResNet(Bottleneck, list(blocks), width_per_group=width_per_group, zero_init_residual=True)
         # Twice the resolution of the last stage for re-identification (Luo et al. 2019, the paper's [6]).
         first = resnet.layer4[0]
         first.conv2.stride = (1, 1)

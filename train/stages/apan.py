@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from train.data import Batch
 from train.losses import attribute_loss
 from train.networks import APAN, Trunk
-from train.precision import autocast
 from train.settings import Settings
 from train.stages.stage import Stage
 
@@ -16,16 +15,19 @@ from train.stages.stage import Stage
 class APANStage(Stage):
     name = "apan"
 
-    def __init__(self, settings: Settings, device: torch.device, trunk: Trunk) -> None:
+    def __init__(self, settings: Settings, fabric: Fabric, trunk: Trunk) -> None:
         """`trunk` is where the encoder starts from: ImageNet's weights, or else the trained IQA trunk."""
-        super().__init__(settings, device)
+        super().__init__(settings, fabric)
         self.apan = APAN(trunk, settings.network.channels)
         self.add(apan=self.apan)
-        self.optimize("apan", self.apan)
+        self.recognise = self.optimize("apan", self.apan)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        with autocast(self.settings.precision, self.device):
-            _, logits = self.apan(self.look(batch, epoch))
+        with self.autocast():
+            _, logits = self.recognise(self.look(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
         self.update("apan", loss)
         return {"attributes": loss}
+
+    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
+        return self.apan(self.pixels(crops))[0]

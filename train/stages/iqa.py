@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from qafm.contract import FEATURE_SIZE
 from train.checkpoint import build_trunk
@@ -11,7 +11,6 @@ from train.data import Batch
 from train.losses import identity_loss, triplet_loss
 from train.networks import IQA
 from train.networks.layers import IdentityNeck
-from train.precision import autocast
 from train.settings import Settings
 from train.stages.stage import Stage
 from train.weights import load_trunk_weights
@@ -20,22 +19,35 @@ from train.weights import load_trunk_weights
 class IQAStage(Stage):
     name = "iqa"
 
-    def __init__(self, settings: Settings, device: torch.device, identities: int) -> None:
-        super().__init__(settings, device)
+    def __init__(self, settings: Settings, fabric: Fabric, identities: int) -> None:
+        super().__init__(settings, fabric)
         trunk = build_trunk(settings.network)
         load_trunk_weights(trunk, settings.weights)
         self.iqa = IQA(trunk)
         self.neck = IdentityNeck(FEATURE_SIZE, identities)
         self.add(iqa=self.iqa, neck=self.neck)
-        self.optimize("iqa", self.iqa, self.neck)
+        self.identify = self.optimize("iqa", _Identify(self.iqa, self.neck))
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        with autocast(self.settings.precision, self.device):
-            features = self.iqa(self.look(batch, epoch))
-            logits = self.neck(features)
+        with self.autocast():
+            features, logits = self.identify(self.look(batch, epoch))
         losses = {
             "identity": identity_loss(logits, batch.labels),
             "triplet": triplet_loss(features, batch.labels),
         }
         self.update("iqa", losses["identity"] + losses["triplet"])
         return losses
+
+    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
+        return self.iqa(self.pixels(crops))
+
+
+class _Identify(nn.Module):
+    def __init__(self, iqa: IQA, neck: IdentityNeck) -> None:
+        super().__init__()
+        self.iqa, self.neck = iqa, neck
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B,2048] and identity logits [B,P]."""
+        features = self.iqa(crops)
+        return features, self.neck(features)

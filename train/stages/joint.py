@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -24,9 +25,8 @@ from train.data import Batch
 from train.losses import alpha_loss, attribute_loss, identity_loss, part_loss, triplet_loss
 from train.networks import APAN, APN, Fusion, Trunk
 from train.networks.apn import APNClassifiers
-from train.networks.fusion import Weighting
+from train.networks.fusion import Projections, Weighting
 from train.networks.layers import IdentityNeck
-from train.precision import autocast
 from train.settings import Settings
 from train.stages.stage import Stage
 
@@ -37,21 +37,23 @@ class JointStage(Stage):
     def __init__(
         self,
         settings: Settings,
-        device: torch.device,
+        fabric: Fabric,
         *,
         identities: int,
         apn_trunk: Trunk,
         apan: APAN,
         q: np.ndarray,
+        held_out_q: np.ndarray,
         mu: float,
         sigma: float,
     ) -> None:
-        """`q` float32 [N] is the identifiability score of each training crop, NaN where it was not computed.
+        """`q` and `held_out_q` float32 [N] are the scores of the crops of TrainingData, NaN where not computed.
 
         `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before.
         """
-        super().__init__(settings, device)
-        self.q = torch.from_numpy(q).to(device)
+        super().__init__(settings, fabric)
+        self.q = torch.from_numpy(q).to(self.device)
+        self.held_out_q = torch.from_numpy(held_out_q).to(self.device)
         self.apn = APN(apn_trunk, settings.network.channels)
         self.classifiers = APNClassifiers(settings.network.channels, identities)
         self.apan = apan
@@ -71,10 +73,12 @@ class JointStage(Stage):
             judge_visual=self.judge_visual,
             judge_semantic=self.judge_semantic,
         )
-        self.optimize("apn", self.apn, self.classifiers)
-        self.optimize("apan", self.apan)
-        self.optimize("head", self.fusion.compress, self.neck, self.judge_visual, self.judge_semantic)
-        self.optimize("fusion", self.weighting, self.fusion.projections)
+        self.see = self.optimize("apn", _See(self.apn, self.classifiers))
+        self.recognise = self.optimize("apan", self.apan)
+        self.identify = self.optimize(
+            "head", _Identify(self.fusion.compress, self.neck, self.judge_visual, self.judge_semantic)
+        )
+        self.mix = self.optimize("fusion", _Mix(self.weighting, self.fusion.projections))
 
     def base_rate(self, optimizer: str) -> float:
         # Freezing and slowing presume pretrained branches; from random weights APN would then never learn.
@@ -92,6 +96,11 @@ class JointStage(Stage):
             | self.fusion_pass(batch, visual, semantic)
         )
 
+    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
+        pixels = self.pixels(crops)
+        visual, semantic = self.apn(pixels).float(), self.apan(pixels)[0].float()
+        return self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
+
     def frozen(self, epoch: int) -> bool:
         """Whether the branches, being pretrained, stand still in this epoch."""
         return self.settings.pretrained and epoch < self.settings.joint.frozen_epochs
@@ -100,10 +109,8 @@ class JointStage(Stage):
         """Pass 1. Returns v_a [B,1024] and the losses."""
         frozen = self.frozen(epoch)
         self.apn.train(not frozen)
-        with torch.set_grad_enabled(not frozen), autocast(self.settings.precision, self.device):
-            regions = self.apn.regions(self.look(batch, epoch))
-            visual = self.apn.embed_regions(regions)
-            whole, stripes = self.classifiers(visual, regions)
+        with torch.set_grad_enabled(not frozen), self.autocast():
+            visual, whole, stripes = self.see(self.look(batch, epoch))
         losses = {
             "apn_identity": identity_loss(whole, batch.labels),
             "apn_parts": part_loss(stripes, batch.labels),
@@ -117,8 +124,8 @@ class JointStage(Stage):
         """Pass 2. Returns v_s [B,1024] and the losses."""
         frozen = self.frozen(epoch)
         self.apan.train(not frozen)
-        with torch.set_grad_enabled(not frozen), autocast(self.settings.precision, self.device):
-            semantic, logits = self.apan(self.look(batch, epoch))
+        with torch.set_grad_enabled(not frozen), self.autocast():
+            semantic, logits = self.recognise(self.look(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
         if not frozen:
             self.update("apan", loss)
@@ -128,24 +135,21 @@ class JointStage(Stage):
         """Pass 3, on detached vectors [B,1024]."""
         with torch.no_grad():
             projected = self.fusion.projections(visual, semantic)
-            mixed = self.fusion.concatenate(*projected, self.weighting(self.scores(batch)))
-        descriptor = self.fusion.compress(mixed)
+            mixed = self.fusion.concatenate(*projected, self.weighting(self.filled(self.q[batch.rows])))
+        descriptor, logits, judged_visual, judged_semantic = self.identify(mixed, visual, semantic)
         losses = {
-            "identity": identity_loss(self.neck(descriptor), batch.labels),
+            "identity": identity_loss(logits, batch.labels),
             "triplet": triplet_loss(descriptor, batch.labels),
         }
-        judges = F.cross_entropy(self.judge_visual(visual), batch.labels) + F.cross_entropy(
-            self.judge_semantic(semantic), batch.labels
-        )
+        judges = F.cross_entropy(judged_visual, batch.labels) + F.cross_entropy(judged_semantic, batch.labels)
         self.update("head", losses["identity"] + losses["triplet"] + judges)
         return losses
 
     def fusion_pass(self, batch: Batch, visual: Tensor, semantic: Tensor) -> dict[str, Tensor]:
         """Pass 4, on detached vectors [B,1024]. α learns only from crops whose Q is known."""
-        known = ~self.q[batch.rows].isnan()
-        logits = self.weighting.logits(self.scores(batch))
-        logits = torch.where(known, logits, logits.detach())
-        mixed = self.fusion.concatenate(*self.fusion.projections(visual, semantic), torch.sigmoid(logits))
+        q = self.q[batch.rows]
+        known = ~q.isnan()
+        logits, mixed = self.mix(self.filled(q), known, visual, semantic)
         with torch.no_grad():
             apn_loss = F.cross_entropy(self.judge_visual(visual), batch.labels, reduction="none")
             apan_loss = F.cross_entropy(self.judge_semantic(semantic), batch.labels, reduction="none")
@@ -157,9 +161,8 @@ class JointStage(Stage):
         self.update("fusion", torch.stack(list(losses.values())).sum())
         return losses | {"mean_alpha": torch.sigmoid(logits.detach()).mean()}
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Q [B] of a batch; where it is not known, the mean, which stands for an ordinary picture."""
-        q = self.q[batch.rows]
+    def filled(self, q: Tensor) -> Tensor:
+        """Q [B], and where it was not computed the mean, which stands for an ordinary picture."""
         return torch.where(q.isnan(), self.weighting.mu, q)
 
     def _given_classifier(self, mixed: Tensor) -> Tensor:
@@ -169,3 +172,47 @@ class JointStage(Stage):
         # The batch's statistics, as in pass 3; copies of the running ones, so that they are not moved twice.
         buffers = {name: values.clone() for name, values in self.neck.named_buffers()}
         return functional_call(self.neck, given | buffers, (descriptor,))
+
+
+class _See(nn.Module):
+    """What pass 1 moves."""
+
+    def __init__(self, apn: APN, classifiers: APNClassifiers) -> None:
+        super().__init__()
+        self.apn, self.classifiers = apn, classifiers
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """v_a [B,1024], and identity logits [B,P] of the whole and of each stripe."""
+        regions = self.apn.regions(crops)
+        visual = self.apn.embed_regions(regions)
+        return visual, *self.classifiers(visual, regions)
+
+
+class _Identify(nn.Module):
+    """What pass 3 moves."""
+
+    def __init__(
+        self, compress: nn.Linear, neck: IdentityNeck, judge_visual: nn.Linear, judge_semantic: nn.Linear
+    ) -> None:
+        super().__init__()
+        self.compress, self.neck = compress, neck
+        self.judge_visual, self.judge_semantic = judge_visual, judge_semantic
+
+    def forward(self, mixed: Tensor, visual: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The descriptor [B,1000], and identity logits [B,P] of it, of v_a and of v_s."""
+        descriptor = self.compress(mixed)
+        return descriptor, self.neck(descriptor), self.judge_visual(visual), self.judge_semantic(semantic)
+
+
+class _Mix(nn.Module):
+    """What pass 4 moves."""
+
+    def __init__(self, weighting: Weighting, projections: Projections) -> None:
+        super().__init__()
+        self.weighting, self.projections = weighting, projections
+
+    def forward(self, q: Tensor, known: Tensor, visual: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B] of α, which learn only where Q is `known`, and V [B,2048]."""
+        logits = self.weighting.logits(q)
+        logits = torch.where(known, logits, logits.detach())
+        return logits, Fusion.concatenate(*self.projections(visual, semantic), torch.sigmoid(logits))

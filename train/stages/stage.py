@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -21,10 +21,11 @@ from torch.optim import Adam, Optimizer
 from qafm.errors import InvalidCheckpoint, TrainingFailed
 from train.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from train.data import Batch, Batches
+from train.metrics_log import MetricsLog
 from train.networks import Pixels
+from train.precision import autocast, gradient_scaler
 from train.settings import Settings, StageName, StageSettings
-
-METRICS_FILE = "metrics.jsonl"
+from train.validation import validate
 
 
 class Stage(ABC):
@@ -32,10 +33,12 @@ class Stage(ABC):
 
     name: ClassVar[StageName]
 
-    def __init__(self, settings: Settings, device: torch.device) -> None:
+    def __init__(self, settings: Settings, fabric: Fabric) -> None:
         self.settings = settings
-        self.device = device
-        self.pixels = Pixels().to(device)
+        self.fabric = fabric
+        self.device = fabric.device
+        self.pixels = Pixels().to(self.device)
+        self.scaler = gradient_scaler(settings.precision, self.device)
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
 
@@ -47,6 +50,10 @@ class Stage(ABC):
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Train on one batch; return its losses by name, scalars."""
 
+    @abstractmethod
+    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
+        """Held-out crops uint8 [B,384,128,3], of these rows of TrainingData.held_out, to what identifies them [B,D]."""
+
     def look(self, batch: Batch, epoch: int) -> Tensor:
         """The batch's crops as a network reads them: float [B,3,384,128], or half of that in a small epoch."""
         crops = self.pixels(batch.crops)
@@ -56,23 +63,30 @@ class Stage(ABC):
         """The learning rate of an optimiser, before the schedule."""
         return self.settings.learning_rate
 
+    def autocast(self) -> torch.autocast:
+        return autocast(self.settings.precision, self.device)
+
     def add(self, **networks: nn.Module) -> None:
+        """Networks that a checkpoint of the stage holds."""
         for name, network in networks.items():
             # channels-last: convolutions of AMX and tensor cores want it
             self.networks[name] = network.to(self.device, memory_format=torch.channels_last)
 
-    def optimize(self, name: str, *modules: nn.Module) -> None:
-        """Give `modules` an optimiser of their own."""
-        parameters = [parameter for module in modules for parameter in module.parameters()]
+    def optimize(self, name: str, module: nn.Module) -> nn.Module:
+        """Give a module an optimiser of its own. Call what is returned: over several processes its gradients are
+        averaged."""
         self.optimizers[name] = Adam(
-            parameters, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+            module.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )
+        return self.fabric.setup_module(module, move_to_device=False)
 
     def update(self, name: str, loss: Tensor) -> None:
         """One backward pass, and one step of the optimiser that owns it."""
-        self.optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizers[name].step()
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(self.scaler.scale(loss))
+        self.scaler.step(optimizer)
+        self.scaler.update()
 
 
 def rate_factor(progress: float, schedule: StageSettings) -> float:
@@ -83,18 +97,18 @@ def rate_factor(progress: float, schedule: StageSettings) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - schedule.warmup_epochs) / remaining)))
 
 
-def train_stage(
-    stage: Stage, batches: Batches, run: Path, pids: tuple[int, ...], *, resume: bool, console: Console
-) -> None:
-    """Train a stage to its end, with a checkpoint in `run` after each epoch. With `resume`, go on from the last one.
+def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, console: Console) -> None:
+    """Train a stage to its end, with validation and a checkpoint in `run` after each epoch.
 
-    Raises TrainingFailed where a loss is not finite, InvalidCheckpoint where the one to resume from does not fit.
+    The epoch with the highest validation mAP so far is kept beside the last one. With `resume`, go on from the last.
+    Raises TrainingFailed where a loss is not finite or the run cannot be written, InvalidCheckpoint where the
+    checkpoint to resume from does not fit.
     """
-    done = _restore(stage, run, pids) if resume and checkpoint_path(run, stage.name).is_file() else 0
-    for network in stage.networks.values():
-        network.train()
-    steps = len(batches)
-    _drop_metrics(run / METRICS_FILE, stage.name, done * steps)
+    fabric, pids = stage.fabric, batches.data.pids
+    done, best = 0, 0.0
+    if resume and checkpoint_path(run, stage.name).is_file():
+        done, best = _restore(stage, run, pids)
+    steps, epochs = len(batches), stage.schedule.epochs
     columns = (
         TextColumn(f"{stage.name:>5}"),
         BarColumn(),
@@ -103,77 +117,97 @@ def train_stage(
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
     )
-    with Progress(*columns, console=console) as progress, (run / METRICS_FILE).open("a") as metrics:
-        bar = progress.add_task(
-            stage.name, total=stage.schedule.epochs * steps, completed=done * steps, losses="", speed=0.0
-        )
-        for epoch in range(done, stage.schedule.epochs):
-            started = epoch_started = time.perf_counter()
-            sums: Counter[str] = Counter()
-            for number, batch in enumerate(batches.epoch(epoch)):
-                _set_rates(stage, epoch + (number + 1) / steps)
-                losses = _finite(stage.step(batch.to(stage.device), epoch), stage.name, epoch, number)
-                now = time.perf_counter()
-                speed, started = len(batch.rows) / (now - started), now
-                record = {
-                    "stage": stage.name,
-                    "step": epoch * steps + number,
-                    "images_per_s": round(speed, 2),
-                }
-                metrics.write(json.dumps(record | losses) + "\n")
-                sums.update(losses)
-                progress.update(bar, advance=1, losses=_shown(losses), speed=speed)
-            metrics.flush()
-            save_checkpoint(run, _snapshot(stage, epoch + 1, pids))
-            # The bar shows only on a terminal; these lines stay in a log too.
-            means = _shown({name: total / steps for name, total in sums.items()})
-            took = f"{time.perf_counter() - epoch_started:.0f} s"
-            console.print(f"{stage.name} epoch {epoch + 1}/{stage.schedule.epochs}, {took}: {means}", highlight=False)
+    try:
+        with (
+            MetricsLog(run, stage.name, done * steps, enabled=fabric.is_global_zero) as log,
+            Progress(*columns, console=console) as progress,
+        ):
+            bar = progress.add_task(stage.name, total=epochs * steps, completed=done * steps, losses="", speed=0.0)
+            for epoch in range(done, epochs):
+                for network in stage.networks.values():
+                    network.train()
+                started = epoch_started = time.perf_counter()
+                sums: Counter[str] = Counter()
+                for number, batch in enumerate(batches.epoch(epoch)):
+                    rate = _set_rates(stage, epoch + (number + 1) / steps)
+                    losses = _finite(stage.step(batch.to(stage.device), epoch), stage, epoch, number)
+                    now = time.perf_counter()
+                    speed, started = stage.settings.batch_size / (now - started), now
+                    log.write(epoch * steps + number, images_per_s=round(speed, 2), rate=rate, loss=losses)
+                    sums.update(losses)
+                    progress.update(bar, advance=1, losses=_shown(losses), speed=speed)
+                found = _validate(stage, batches)
+                log.write((epoch + 1) * steps - 1, validation=found)
+                log.flush()
+                improved = found.get("mAP", 0.0) >= best
+                best = max(best, found.get("mAP", 0.0))
+                if fabric.is_global_zero:
+                    checkpoint = _snapshot(stage, epoch + 1, pids, best)
+                    save_checkpoint(run, checkpoint, best=improved)
+                fabric.barrier()
+                # The bar shows only on a terminal; these lines stay in a log too.
+                means = _shown({name: total / steps for name, total in sums.items()} | found)
+                took = f"{time.perf_counter() - epoch_started:.0f} s"
+                console.print(f"{stage.name} epoch {epoch + 1}/{epochs}, {took}: {means}", highlight=False)
+    except OSError as error:
+        raise TrainingFailed(
+            f"{run}: cannot be written ({error}). The checkpoint of the last finished epoch is intact. "
+            "Make room, and go on with --resume"
+        ) from error
 
 
-def _drop_metrics(path: Path, stage: str, steps: int) -> None:
-    """Drop what an earlier attempt logged of steps that will be done again: all but the first `steps` of the stage."""
-    if path.is_file():
-        lines = path.read_text().splitlines(keepends=True)
-        records = [json.loads(line) for line in lines if line.endswith("\n")]
-        kept = [record["stage"] != stage or record["step"] < steps for record in records]
-        path.write_text("".join(line for line, keep in zip(lines, kept, strict=False) if keep))
+def _validate(stage: Stage, batches: Batches) -> dict[str, float]:
+    """One process validates for all: its result, rounded, or nothing elsewhere."""
+    if not stage.fabric.is_global_zero:
+        return {}
+    for network in stage.networks.values():
+        network.eval()
+    with torch.inference_mode(), stage.autocast():
+        found = validate(stage.describe, batches.data.held_out, device=stage.device, workers=stage.settings.workers)
+    return {name: round(value, 5) for name, value in found.items()}
 
 
-def _shown(losses: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+def _shown(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
 
 
-def _set_rates(stage: Stage, progress: float) -> None:
+def _set_rates(stage: Stage, progress: float) -> dict[str, float]:
+    """Set the learning rate of each optimiser; returns them by name."""
+    rates = {name: stage.base_rate(name) * rate_factor(progress, stage.schedule) for name in stage.optimizers}
     for name, optimizer in stage.optimizers.items():
         for group in optimizer.param_groups:
-            group["lr"] = stage.base_rate(name) * rate_factor(progress, stage.schedule)
+            group["lr"] = rates[name]
+    return rates
 
 
-def _finite(losses: Mapping[str, Tensor], stage: str, epoch: int, number: int) -> dict[str, float]:
-    values = {name: float(loss.detach()) for name, loss in losses.items()}
+def _finite(losses: Mapping[str, Tensor], stage: Stage, epoch: int, number: int) -> dict[str, float]:
+    """Losses by name, the mean over all processes, so that all of them stop where one of them has to."""
+    means = stage.fabric.all_reduce(torch.stack([loss.detach().float() for loss in losses.values()]))
+    values = dict(zip(losses, means.tolist(), strict=True))
     if broken := [name for name, value in values.items() if not math.isfinite(value)]:
         raise TrainingFailed(
-            f"the {stage} stage's loss {', '.join(broken)} is not finite in epoch {epoch}, batch {number}. "
+            f"the {stage.name} stage's loss {', '.join(broken)} is not finite in epoch {epoch}, batch {number}. "
             "The checkpoint of the last finished epoch is intact. Train into another --out with a lower learning_rate "
             "or precision float32 in the preset"
         )
     return {name: round(value, 5) for name, value in values.items()}
 
 
-def _snapshot(stage: Stage, epoch: int, pids: tuple[int, ...]) -> Checkpoint:
+def _snapshot(stage: Stage, epoch: int, pids: tuple[int, ...], best: float) -> Checkpoint:
     return Checkpoint(
         stage=stage.name,
         epoch=epoch,
         complete=epoch == stage.schedule.epochs,
+        best_mAP=best,
         pids=pids,
         networks={name: network.state_dict() for name, network in stage.networks.items()},
         optimizers={name: optimizer.state_dict() for name, optimizer in stage.optimizers.items()},
+        scaler=stage.scaler.state_dict(),
     )
 
 
-def _restore(stage: Stage, run: Path, pids: tuple[int, ...]) -> int:
-    """Put a stage back to where its checkpoint was; returns the number of finished epochs."""
+def _restore(stage: Stage, run: Path, pids: tuple[int, ...]) -> tuple[int, float]:
+    """Put a stage back to where its checkpoint was; returns the number of finished epochs, and the best mAP so far."""
     checkpoint = load_checkpoint(run, stage.name)
     if checkpoint.pids != pids:
         raise InvalidCheckpoint(
@@ -183,4 +217,5 @@ def _restore(stage: Stage, run: Path, pids: tuple[int, ...]) -> int:
     checkpoint.restore(stage.networks)
     for name, optimizer in stage.optimizers.items():
         optimizer.load_state_dict(checkpoint.optimizers[name])
-    return checkpoint.epoch
+    stage.scaler.load_state_dict(checkpoint.scaler)
+    return checkpoint.epoch, checkpoint.best_mAP

@@ -1,0 +1,22 @@
+"""The processes and the device of a training: what `torchrun` started, or this process alone."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+
+def launch() -> Fabric:
+    """A GPU a process, or the CPU where there is none. `torchrun --nproc-per-node N` has its N processes join here."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        strategy="ddp" if world > 1 else "auto",
+        devices=local,
+        num_nodes=world // local,
+    )
+    fabric.launch()
+    return fabric
