@@ -25,6 +25,7 @@ from train.checkpoint import (
 from train.data import Batches, TrainingData, load_training_data
 from train.launch import launch
 from train.networks import APAN, IQA, Trunk
+from train.precision import require_precision
 from train.quality import crops_to_score, forget_scores, score_crops
 from train.settings import STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
@@ -47,9 +48,10 @@ def train(
 
     With `resume`, finished stages are passed over and an unfinished one goes on; without, a folder that holds a
     run already is refused, unless a single stage is asked for.
-    Raises InvalidDataset, InvalidCheckpoint, TrainingFailed.
+    Raises InvalidSettings, InvalidDataset, InvalidCheckpoint, TrainingFailed.
     """
     fabric = launch()
+    require_precision(settings.precision, fabric.device)
     if not fabric.is_global_zero:
         console = Console(quiet=True)
     data = load_training_data(root, settings.seed)

@@ -10,13 +10,14 @@ from train.settings import Precision
 _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """Convolutions and products in 16 bits; "float32" leaves everything as it is.
-
-    Raises InvalidSettings for float16 without a GPU.
-    """
+def require_precision(precision: Precision, device: torch.device) -> None:
+    """Raises InvalidSettings for float16 without a GPU."""
     if precision == "float16" and device.type == "cpu":
         raise InvalidSettings("precision float16: expected a GPU, found none; on a CPU use bfloat16 or float32")
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Convolutions and products in 16 bits; "float32" leaves everything as it is."""
     return torch.autocast(device.type, dtype=_HALF.get(precision), enabled=precision in _HALF)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from qafm.attributes import read_attributes, write_attributes
-from qafm.errors import InvalidCheckpoint, InvalidDataset, TrainingFailed
+from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidSettings, TrainingFailed
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import Batches, identity_batches, load_training_data
 from train.pipeline import train
@@ -110,6 +112,86 @@ def test_a_loss_that_is_no_number_stops_with_the_checkpoint_intact(dataset, tmp_
     with pytest.raises(TrainingFailed, match="identity is not finite in epoch 1"):
         train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
     assert load_checkpoint(tmp_path, "iqa").epoch == 1
+
+
+def test_a_full_disk_stops_with_the_checkpoint_intact(dataset, tmp_path, monkeypatch):
+    """A limit on the size of files, from the second epoch on: to the program the same as a disk without room."""
+    whole, limit = IQAStage.step, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(self, batch, epoch):
+        if epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limit[1]))
+        return whole(self, batch, epoch)
+
+    monkeypatch.setattr(IQAStage, "step", filling)
+    try:
+        with pytest.raises(TrainingFailed, match=r"cannot be written .* Make room, and go on with --resume"):
+            train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert load_checkpoint(tmp_path, "iqa").epoch == 1
+    assert not list(tmp_path.glob("*.partial"))
+    monkeypatch.setattr(IQAStage, "step", whole)
+    train(SETTINGS, dataset, tmp_path, stage="iqa", resume=True, console=QUIET)
+    assert load_checkpoint(tmp_path, "iqa").complete
+
+
+def test_the_best_epoch_is_kept_beside_the_last(dataset, finished, tmp_path, monkeypatch):
+    """The second epoch ruins the branches: the first one's stay the best."""
+    whole = JointStage.step
+
+    def ruining(self, batch, epoch):
+        losses = whole(self, batch, epoch)
+        if epoch == 1:
+            with torch.no_grad():
+                self.fusion.compress.weight.zero_()
+        return losses
+
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(JointStage, "step", ruining)
+    train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
+    found = [
+        line["validation"]["mAP"]
+        for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+        if line["stage"] == "joint" and "validation" in line
+    ]
+    assert found[0] > found[1]
+    last, best = load_checkpoint(tmp_path, "joint"), load_checkpoint(tmp_path, "joint", best=True)
+    assert (last.epoch, best.epoch) == (2, 1)
+    assert last.best_mAP == best.best_mAP == found[0]
+    assert not load_networks(tmp_path).fusion.compress.weight.any()
+    assert load_networks(tmp_path, best=True).fusion.compress.weight.any()
+
+
+def test_the_curves_are_those_of_the_metrics(dataset, finished, tmp_path, monkeypatch):
+    """Also where a killed attempt had logged steps that were then done again."""
+    killed_in = JointStage.step
+
+    def killed(self, batch, epoch):
+        if epoch == 1:
+            raise Killed
+        return killed_in(self, batch, epoch)
+
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(JointStage, "step", killed)
+    with pytest.raises(Killed):
+        train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
+    monkeypatch.setattr(JointStage, "step", killed_in)
+    train(SETTINGS, dataset, tmp_path, stage="joint", resume=True, console=QUIET)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for stage in ("iqa", "joint"):
+        curves = EventAccumulator(str(tmp_path / "tensorboard" / stage)).Reload()
+        for group, name in (("loss", "triplet"), ("validation", "mAP")):
+            logged = {one["step"]: one[group][name] for one in lines if one["stage"] == stage and group in one}
+            shown = {point.step: point.value for point in curves.Scalars(f"{group}/{name}")}
+            assert shown == pytest.approx(logged, rel=1e-5) and len(shown) > 1
+
+
+def test_float16_needs_a_gpu_and_leaves_nothing_behind(dataset, tmp_path):
+    settings = Settings.model_validate(SETTINGS.model_dump() | {"precision": "float16"})
+    with pytest.raises(InvalidSettings, match="float16: expected a GPU, found none"):
+        train(settings, dataset, tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(dataset, finished):

@@ -1,0 +1,62 @@
+"""One step of the joint stage on a process's share of a batch, and its gradients: a test has torchrun run it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from train.checkpoint import build_trunk
+from train.data import Batches, load_training_data
+from train.launch import launch
+from train.networks import APAN
+from train.settings import load_preset
+from train.stages.joint import JointStage
+
+ONE_EPOCH = {"epochs": 1, "warmup_epochs": 0, "small_epochs": 1}
+SETTINGS = load_preset(
+    "demo",
+    # So small that pass 4 sees the weights that pass 3 began with, whatever pass 3 did.
+    learning_rate=1e-12,
+    identities_per_batch=4,
+    images_per_identity=2,
+    precision="float32",
+    workers=0,
+    iqa=ONE_EPOCH,
+    apan=ONE_EPOCH,
+    joint=ONE_EPOCH | {"q_crops": 6},
+)
+
+
+def gradients(fabric: Fabric, root: Path, rank: int, processes: int) -> dict[str, torch.Tensor]:
+    """By parameter, after one step on the share of process `rank`."""
+    data = load_training_data(root, SETTINGS.seed)
+    torch.manual_seed(0)
+    stage = JointStage(
+        SETTINGS,
+        fabric,
+        identities=len(data.pids),
+        apn_trunk=build_trunk(SETTINGS.network),
+        apan=APAN(build_trunk(SETTINGS.network), SETTINGS.network.channels),
+        q=np.linspace(9, 11, len(data.crops), dtype=np.float32),
+        held_out_q=np.zeros(len(data.held_out), np.float32),
+        mu=10.0,
+        sigma=1.0,
+    )
+    stage.step(next(Batches(data, SETTINGS, "joint", rank=rank, processes=processes).epoch(0)), 0)
+    return {
+        f"{name}.{parameter}": values.grad
+        for name, network in stage.networks.items()
+        for parameter, values in network.named_parameters()
+        if values.grad is not None
+    }
+
+
+if __name__ == "__main__":
+    fabric = launch()
+    found = gradients(fabric, Path(sys.argv[1]), fabric.global_rank, fabric.world_size)
+    if fabric.is_global_zero:
+        torch.save(found, sys.argv[2])

@@ -1,0 +1,90 @@
+"""Training in several processes: two on the CPU here, as `torchrun` starts them on several GPUs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qafm.errors import InvalidSettings
+from tests.train.one_step import SETTINGS, gradients
+from train.checkpoint import load_finished_checkpoint
+from train.data import Batches, load_training_data
+from train.launch import launch
+from train.settings import save_settings
+from train.synthetic import Recipe, make_dataset
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("dataset")
+    make_dataset(Recipe(train_identities=6, test_identities=2, images_per_identity=3, distractors=0, junk=0), root)
+    return root
+
+
+def torchrun(*arguments) -> str:
+    """Standard output of two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_two_processes_share_each_batch(dataset):
+    data = load_training_data(dataset, seed=0)
+    (whole, *_), *shares = (
+        list(Batches(data, SETTINGS, "iqa", rank=rank, processes=processes).epoch(0))
+        for rank, processes in ((0, 1), (0, 2), (1, 2))
+    )
+    assert torch.equal(torch.cat([share[0].rows for share in shares]), whole.rows)
+    assert torch.equal(torch.cat([share[0].crops for share in shares]), whole.crops)
+    labels = [set(share[0].labels.tolist()) for share in shares]
+    assert labels[0].isdisjoint(labels[1]) and len(labels[0]) == len(labels[1]) == 2
+
+
+@pytest.mark.parametrize("processes", [3, 4])
+def test_a_batch_that_cannot_be_shared_is_refused(dataset, processes):
+    with pytest.raises(InvalidSettings, match=f"4 identities a batch over {processes} processes: expected a multiple"):
+        Batches(load_training_data(dataset, 0), SETTINGS, "iqa", processes=processes)
+
+
+def test_gradients_are_the_mean_over_the_processes(dataset, tmp_path):
+    """What two processes step with is the mean of what each would have stepped with alone."""
+    torchrun("-m", "tests.train.one_step", dataset, tmp_path / "gradients.pt")
+    averaged = torch.load(tmp_path / "gradients.pt")
+    alone = [gradients(launch(), dataset, rank, 2) for rank in (0, 1)]
+    assert averaged.keys() == alone[0].keys()
+    for name, got in averaged.items():
+        mine, other = (one[name] for one in alone)
+        expected = (mine + other) / 2
+        # Another number of threads adds up in another order, and a ReLU near 0 then falls on its other side.
+        assert (got - expected).norm() <= 0.05 * expected.norm() + 1e-6, name
+    # A gradient that stayed that of one process would be far off.
+    weight = "apn.embed.0.weight"
+    assert (alone[0][weight] - averaged[weight]).norm() > 0.5 * averaged[weight].norm()
+
+
+def test_a_run_in_two_processes(dataset, tmp_path):
+    preset, run = tmp_path / "preset.yaml", tmp_path / "run"
+    save_settings(SETTINGS, preset)
+    output = torchrun("-m", "train", "--preset", preset, "--data", dataset, "--out", run)
+    assert "in 2 processes" in output and output.count("joint epoch 1/1") == 1
+    assert load_finished_checkpoint(run, "joint").epoch == 1
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
+    assert [line["stage"] for line in lines if "loss" in line] == [
+        s for s in ("iqa", "apan", "joint") for _ in range(steps)
+    ]
+    # Each process scored its share of the crops, and nothing is left of that.
+    with np.load(run / "identifiability.npz") as scores:
+        assert len(set(scores["names"].tolist())) == 6 and (scores["scores"] > 0).all()
+    assert not list(run.glob("*identifiability-*"))
