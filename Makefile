@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup demo synthetic test lint ci clean
+.PHONY: setup demo synthetic test bench lint ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -46,6 +46,9 @@ synthetic: setup
 
 test: setup
 	$(BIN)/python -m pytest -m 'not gpu and not slow'
+
+bench: setup
+	$(BIN)/python -m bench.training
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

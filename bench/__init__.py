@@ -1,0 +1,1 @@
+"""Benchmarks: each comparison interleaved in one run, medians and ratios, with a description of the machine."""

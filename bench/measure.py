@@ -1,0 +1,71 @@
+"""Interleaved timing: what is compared takes turns, so that a noisy machine disturbs all alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times longer `slow` takes than `fast`: the median over rounds, and the lowest and highest of them."""
+
+    slow: str
+    fast: str
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.slow} / {self.fast}: {self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def interleave(variants: Mapping[str, Callable[[], None]], rounds: int, *, console: Console) -> dict[str, list[float]]:
+    """Seconds of each variant in each round. One round before the first is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number in track(range(rounds + 1), "measuring", console=console):
+        for name, run in variants.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> Ratio:
+    """The ratio of two variants, round by round."""
+    each = np.array(seconds[slow]) / np.array(seconds[fast])
+    return Ratio(slow, fast, float(np.median(each)), float(each.min()), float(each.max()))
+
+
+def describe_machine(packages: tuple[str, ...]) -> dict[str, Any]:
+    """What a measurement was made on and with."""
+    cpu = Path("/proc/cpuinfo")
+    models = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "commit": commit.stdout.strip() or None,
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")

@@ -1,0 +1,131 @@
+"""`python -m bench.training`: what a training step costs, and what of it the data loader costs.
+
+Full ResNet-50, 384x128, batches of the `synthetic` preset's size:
+
+    float32         the IQA step as plain PyTorch does it: float32, channels first
+    bfloat16        the same step as we train: bfloat16 autocast, channels-last
+    from memory     an epoch of such steps on one batch that lies in memory
+    from disk       an epoch of such steps with the real loader, its start and end included
+    joint           one step of the joint stage: two trunks, four backward passes
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from bench.measure import describe_machine, interleave, ratio, write_result
+from train.checkpoint import build_trunk
+from train.data import Batch, Batches, load_training_data
+from train.launch import launch
+from train.networks import APAN
+from train.settings import load_preset
+from train.stages.iqa import IQAStage
+from train.stages.joint import JointStage
+from train.synthetic import Recipe, make_dataset
+
+FULL_RESOLUTION = 10**6
+"""An epoch number after all small epochs."""
+
+
+class PlainIQAStage(IQAStage):
+    """Without channels-last: weights and crops lie as PyTorch puts them by default."""
+
+    def look(self, batch: Batch, epoch: int) -> Tensor:
+        return super().look(batch, epoch).contiguous()
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the short epoch that the loader is measured in.")] = 8,
+    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/training.json"),
+) -> None:
+    """Time the training steps against each other."""
+    console = Console()
+    settings = load_preset("synthetic")
+    fabric = launch()
+    with tempfile.TemporaryDirectory() as folder:
+        identities = 2 * settings.identities_per_batch
+        images = -(-steps * settings.batch_size // identities) + 1
+        # A tenth of the identities is held out.
+        make_dataset(
+            Recipe(train_identities=identities + 2, images_per_identity=images, test_identities=2), Path(folder)
+        )
+        data = load_training_data(Path(folder), settings.seed)
+        batches = Batches(data, settings, "iqa")
+        batch = next(batches.epoch(0)).to(fabric.device)
+
+        trained = IQAStage(settings, fabric, len(data.pids))
+        plain = PlainIQAStage(settings.model_copy(update={"precision": "float32"}), fabric, len(data.pids))
+        for network in plain.networks.values():
+            network.to(memory_format=torch.contiguous_format)
+        joint = JointStage(
+            settings,
+            fabric,
+            identities=len(data.pids),
+            apn_trunk=build_trunk(settings.network),
+            apan=APAN(build_trunk(settings.network), settings.network.channels),
+            q=np.zeros(len(data.crops), np.float32),
+            held_out_q=np.zeros(len(data.held_out), np.float32),
+            mu=0.0,
+            sigma=1.0,
+        )
+
+        def from_memory() -> None:
+            for _ in range(steps):
+                trained.step(batch, FULL_RESOLUTION)
+
+        def from_disk() -> None:
+            with closing(batches.epoch(0)) as epoch:
+                for loaded in islice(epoch, steps):
+                    trained.step(loaded.to(fabric.device), FULL_RESOLUTION)
+
+        seconds = interleave(
+            {
+                "float32": lambda: plain.step(batch, FULL_RESOLUTION),
+                "bfloat16": lambda: trained.step(batch, FULL_RESOLUTION),
+                "from memory": from_memory,
+                "from disk": from_disk,
+                "joint": lambda: joint.step(batch, FULL_RESOLUTION),
+            },
+            rounds,
+            console=console,
+        )
+    ratios = [
+        ratio(seconds, "float32", "bfloat16"),
+        ratio(seconds, "from disk", "from memory"),
+        ratio(seconds, "joint", "bfloat16"),
+    ]
+    table = Table("", "median s", title=f"training, full width, batch {settings.batch_size}")
+    for name, each in seconds.items():
+        table.add_row(name + (f", {steps} steps" if name.startswith("from") else ""), f"{np.median(each):.2f}")
+    console.print(table)
+    for found in ratios:
+        console.print(str(found), highlight=False)
+    write_result(
+        out,
+        {
+            "machine": describe_machine(("torch", "torchvision")) | {"threads": torch.get_num_threads()},
+            "rounds": rounds,
+            "steps": steps,
+            "batch": settings.batch_size,
+            "seconds": seconds,
+            "ratios": [asdict(found) for found in ratios],
+        },
+    )
+    console.print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
