@@ -11,7 +11,6 @@ RUN/tensorboard/             the same as curves
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from qafm.errors import InvalidCheckpoint
+from train.files import whole_file
 from train.networks import APAN, APN, IQA, Fusion, Trunk
 from train.networks.fusion import Weighting
 from train.settings import NetworkSettings, Settings, StageName, load_settings
@@ -70,22 +70,16 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, *, best: bool) -> None:
     """
     if best:
         # Resuming needs only the last one's optimisers.
-        _replace(checkpoint_path(run, checkpoint.stage, best=True), replace(checkpoint, optimizers={}, scaler={}))
-    _replace(checkpoint_path(run, checkpoint.stage), checkpoint)
+        _write(checkpoint_path(run, checkpoint.stage, best=True), replace(checkpoint, optimizers={}, scaler={}))
+    _write(checkpoint_path(run, checkpoint.stage), checkpoint)
 
 
-def _replace(path: Path, checkpoint: Checkpoint) -> None:
-    unfinished = path.with_suffix(".pt.partial")
+def _write(path: Path, checkpoint: Checkpoint) -> None:
     try:
-        with unfinished.open("wb") as file:
+        with whole_file(path) as file:
             torch.save({"format": FORMAT, **vars(checkpoint)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
-        # torch's writer reports a full disk as a RuntimeError
-        raise error if isinstance(error, OSError) else OSError(str(error)) from error
-    unfinished.replace(path)
+    except RuntimeError as error:  # how torch's writer reports a full disk
+        raise OSError(str(error)) from error
 
 
 def load_checkpoint(run: Path, stage: StageName, *, best: bool = False) -> Checkpoint:

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from torch.utils.tensorboard import SummaryWriter
 
+from train.files import whole_file
 from train.settings import StageName
 
 METRICS_FILE = "metrics.jsonl"
@@ -59,4 +60,5 @@ def _drop(path: Path, stage: StageName, first_step: int) -> None:
         lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
         records = [json.loads(line) for line in lines]
         kept = [record["stage"] != stage or record["step"] < first_step for record in records]
-        path.write_text("".join(line for line, keep in zip(lines, kept, strict=True) if keep))
+        with whole_file(path) as file:
+            file.write("".join(line for line, keep in zip(lines, kept, strict=True) if keep).encode())

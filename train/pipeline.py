@@ -23,6 +23,7 @@ from train.checkpoint import (
     load_run_settings,
 )
 from train.data import Batches, TrainingData, load_training_data
+from train.files import whole_file
 from train.launch import launch
 from train.networks import APAN, IQA, Trunk
 from train.precision import require_precision
@@ -95,7 +96,9 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
                 f"{run / DATA_FILE}: the run was started on other data; use the same --data, or choose another --out"
             )
     run.mkdir(parents=True, exist_ok=True)
-    (run / DATA_FILE).write_text(json.dumps(description, indent=2) + "\n")
+    with whole_file(run / DATA_FILE) as file:
+        file.write(json.dumps(description, indent=2).encode())
+    # Last: with it the folder holds a run.
     save_settings(settings, run / SETTINGS_FILE)
 
 

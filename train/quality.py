@@ -18,6 +18,7 @@ from qafm.identifiability import identifiability
 from qafm.market1501 import Crop
 from qafm.perturbations import views
 from train.data import TrainingData, read_crop
+from train.files import whole_file
 from train.networks import IQA, Pixels
 from train.precision import autocast
 from train.settings import Settings
@@ -118,7 +119,5 @@ def _read_file(path: Path) -> dict[str, float]:
 
 
 def _write(path: Path, scores: dict[str, float]) -> None:
-    # hidden, so that no part is read before it is whole
-    unfinished = path.with_name(f".{path.name}")
-    np.savez(unfinished, names=np.array(list(scores)), scores=np.array(list(scores.values())))
-    unfinished.replace(path)
+    with whole_file(path) as file:
+        np.savez(file, names=np.array(list(scores)), scores=np.array(list(scores.values())))

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qafm.errors import InvalidSettings
+from train.files import whole_file
 
 PRESETS = Path(__file__).parent / "presets"
 STAGES = ("iqa", "apan", "joint")
@@ -111,7 +112,8 @@ def load_settings(path: Path, **overrides: Any) -> Settings:
 
 
 def save_settings(settings: Settings, path: Path) -> None:
-    path.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+    with whole_file(path) as file:
+        file.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
 
 
 def _explain(problem: Any) -> str:
