@@ -28,9 +28,11 @@ class Ratio:
     median: float
     low: float
     high: float
+    promised: str = ""
 
     def __str__(self) -> str:
-        return f"{self.slow} / {self.fast}: {self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+        promised = f", promised {self.promised}" if self.promised else ""
+        return f"{self.slow} / {self.fast}: {self.median:.3f} ({self.low:.3f} to {self.high:.3f}){promised}"
 
 
 def interleave(variants: Mapping[str, Callable[[], None]], rounds: int, *, console: Console) -> dict[str, list[float]]:
@@ -45,16 +47,17 @@ def interleave(variants: Mapping[str, Callable[[], None]], rounds: int, *, conso
     return seconds
 
 
-def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> Ratio:
+def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str, promised: str = "") -> Ratio:
     """The ratio of two variants, round by round."""
     each = np.array(seconds[slow]) / np.array(seconds[fast])
-    return Ratio(slow, fast, float(np.median(each)), float(each.min()), float(each.max()))
+    return Ratio(slow, fast, float(np.median(each)), float(each.min()), float(each.max()), promised)
 
 
 def describe_machine(packages: tuple[str, ...]) -> dict[str, Any]:
     """What a measurement was made on and with."""
-    cpu = Path("/proc/cpuinfo")
-    models = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),

@@ -74,12 +74,20 @@ class DescribedDataset:
 def read_dataset(root: Path, limit: int | None = None) -> Dataset:
     """List query and gallery; `limit` keeps the first so many queries. Raises InvalidDataset."""
     query, gallery = list_split(root, "query"), list_split(root, "gallery")
-    found = (shortfall("query", query), shortfall("gallery", gallery))
+    found = [shortfall("query", query), shortfall("gallery", gallery)]
+    file = root / ATTRIBUTE_FILE
+    attributes: Mapping[int, NDArray[np.int8]] = {}
+    if file.is_file():
+        # The one thing a client needs scipy for.
+        if find_spec("scipy") is None:
+            found.append(f"{file}: reading it needs scipy, so the accuracy of the attributes is not measured")
+        else:
+            attributes = read_attributes(file, "test")
     return Dataset(
         root=root,
         query=tuple(without_junk(query)[:limit]),
         gallery=tuple(without_junk(gallery)),
-        attributes=_attributes(root / ATTRIBUTE_FILE),
+        attributes=attributes,
         warnings=tuple(warning for warning in found if warning),
     )
 
@@ -129,13 +137,6 @@ def measure_baseline(described: DescribedDataset, progress: Progress) -> Metrics
             describe_by_colour(described.root, described.query, step),
             describe_by_colour(described.root, described.gallery, step),
         )
-
-
-def _attributes(path: Path) -> Mapping[int, NDArray[np.int8]]:
-    """The test split's attributes; none without the file, or without scipy, which a client can do without."""
-    if not path.is_file() or find_spec("scipy") is None:
-        return {}
-    return read_attributes(path, "test")
 
 
 def _accuracies(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadAccuracy]:

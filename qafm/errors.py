@@ -42,7 +42,7 @@ class InvalidCheckpoint(QafmError):
 
 
 class TrainingFailed(QafmError):
-    """Training cannot go on, because a loss is not a number. The last checkpoint is intact."""
+    """Training cannot go on: a loss or weight is not finite, or there is no room. The last checkpoint is intact."""
 
 
 class ExportRefused(QafmError):

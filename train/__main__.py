@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(
 
     On several GPUs: torchrun --nproc-per-node N -m train ...
     """
-    console = Console()
+    # torchrun numbers its processes: one of them speaks.
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
     given = {"weights": weights, "seed": seed}
     try:
         settings = load_preset(preset, **{key: value for key, value in given.items() if value is not None})

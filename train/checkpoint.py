@@ -2,9 +2,9 @@
 
 RUN/settings.yaml            the resolved settings
 RUN/iqa.pt apan.pt joint.pt  one checkpoint a stage, replaced as a whole after each epoch
-RUN/iqa.best.pt ...          the networks of the epoch with the best validation mAP
+RUN/iqa.best.pt ...          the networks of the epoch with the best validation mAP, the later of equals
 RUN/data.json                what it was trained on: name, counts, fingerprint
-RUN/identifiability.npz      Q of the training crops
+RUN/identifiability.npz      Q of the training and held-out crops, as many as `joint.q_crops` says
 RUN/metrics.jsonl            one line a step, one more an epoch with its validation
 RUN/tensorboard/             the same as curves
 """
@@ -66,7 +66,7 @@ def checkpoint_path(run: Path, stage: StageName, *, best: bool = False) -> Path:
 def save_checkpoint(run: Path, checkpoint: Checkpoint, *, best: bool) -> None:
     """Write a stage's checkpoint, and with `best` its networks as the best so far.
 
-    A crash in the middle leaves the files before it intact. Raises OSError where there is no room.
+    A crash in the middle leaves the files before it intact. Raises TrainingFailed where there is no room.
     """
     if best:
         # Resuming needs only the last one's optimisers.
@@ -75,11 +75,11 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, *, best: bool) -> None:
 
 
 def _write(path: Path, checkpoint: Checkpoint) -> None:
-    try:
-        with whole_file(path) as file:
+    with whole_file(path) as file:
+        try:
             torch.save({"format": FORMAT, **vars(checkpoint)}, file)
-    except RuntimeError as error:  # how torch's writer reports a full disk
-        raise OSError(str(error)) from error
+        except RuntimeError as error:  # torch's writer wraps what the file said
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def load_checkpoint(run: Path, stage: StageName, *, best: bool = False) -> Checkpoint:

@@ -25,6 +25,7 @@ from train.checkpoint import (
 from train.data import Batches, TrainingData, load_training_data
 from train.files import whole_file
 from train.launch import launch
+from train.metrics_log import forget_metrics
 from train.networks import APAN, IQA, Trunk
 from train.precision import require_precision
 from train.quality import crops_to_score, forget_scores, score_crops
@@ -53,9 +54,13 @@ def train(
     """
     fabric = launch()
     require_precision(settings.precision, fabric.device)
-    if not fabric.is_global_zero:
-        console = Console(quiet=True)
     data = load_training_data(root, settings.seed)
+    batches = {
+        name: Batches(data, settings, name, rank=fabric.global_rank, processes=fabric.world_size) for name in STAGES
+    }
+    # What can be refused is refused before the folder holds a run.
+    if settings.pretrained:
+        load_trunk_weights(build_trunk(settings.network), settings.weights)
     if fabric.is_global_zero:
         _prepare(run, settings, data, stage, resume)
     fabric.barrier()
@@ -69,14 +74,13 @@ def train(
     for name in (stage,) if stage else STAGES:
         if resume and checkpoint_path(run, name).is_file() and load_checkpoint(run, name).complete:
             continue
-        batches = Batches(data, settings, name, rank=fabric.global_rank, processes=fabric.world_size)
         if fabric.is_global_zero:
             _forget(run, name, itself=not resume)
         fabric.barrier()
         # The same first weights whether the stages run together or one by one.
         torch.manual_seed(settings.seed)
         built = _build(name, settings, data, run, fabric, console)
-        train_stage(built, batches, run, resume=resume, console=console)
+        train_stage(built, batches[name], run, resume=resume, console=console)
 
 
 def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:
@@ -103,11 +107,12 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
 
 
 def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
-    """Remove what was made from a stage that is about to be trained, and with `itself` its own checkpoint."""
+    """Remove what was made from a stage that is about to be trained, and with `itself` what it left itself."""
     later = STAGES[STAGES.index(stage) + 1 :]
     for name in (stage, *later) if itself else later:
         for best in (False, True):
             checkpoint_path(run, name, best=best).unlink(missing_ok=True)
+        forget_metrics(run, name)
     if stage == "iqa":
         forget_scores(run)
 

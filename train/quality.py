@@ -29,7 +29,7 @@ _SAVE_EVERY = 50
 
 
 def crops_to_score(data: TrainingData, limit: int | None, seed: int) -> tuple[list[Crop], list[Crop]]:
-    """(training, held-out) crops that get a Q: all, or `limit` in all, a third of them held out, drawn by `seed`."""
+    """(training, held-out) crops that get a Q: all, or `limit` of both, at most a third held out, drawn by `seed`."""
     if limit is None:
         return list(data.crops), list(data.held_out)
     held_out = min(len(data.held_out), max(2, limit // 3))

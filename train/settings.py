@@ -44,13 +44,17 @@ class StageSettings(_Frozen):
 
 
 class JointSettings(StageSettings):
-    """The joint stage. Freezing and the slower rate need pretrained branches: `--weights none` does without."""
+    """The joint stage. `frozen_epochs` and `branch_rate` need pretrained branches: `--weights none` does without."""
 
     frozen_epochs: NonNegativeInt = 10
     branch_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    head_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The rate of the FC, the projections and α, relative to `learning_rate`."""
+    settling_epochs: NonNegativeInt = 0
+    """So many epochs at the end leave both branches as they are, and only the FC, the projections and α learn."""
     alpha_loss: Literal["ratio", "linear"] = "ratio"
     q_crops: Annotated[int, Field(ge=6)] | None = None
-    """So many crops get a Q of their own, a third of them held out; None means all. The others count as average."""
+    """So many crops get a Q of their own, at most a third of them held out; None: all. The others count as average."""
 
 
 class Settings(_Frozen):

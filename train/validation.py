@@ -26,12 +26,14 @@ def validate(
 
     `describe` takes crops uint8 [B,384,128,3] and their rows int64 [B], and returns a descriptor [B,D] of each.
     Empty where no crop has a true match: another picture of the same person by another camera.
+    Raises InvalidDescriptors where a descriptor is not finite.
     """
     loader = DataLoader(WholeCrops(crops), batch_size=BATCH, num_workers=workers, collate_fn=collate)
     vectors = [
         F.normalize(describe(pixels.to(device), rows.to(device)).float(), dim=1).cpu()
         for pixels, rows in readable(loader)
     ]
+    # Made outside the try: descriptors that are not finite are an error, not an absence of matches.
     described = Descriptors(
         descriptors=torch.cat(vectors).numpy(),
         pids=np.array([crop.pid for crop in crops]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import shutil
@@ -109,7 +110,7 @@ def test_a_loss_that_is_no_number_stops_with_the_checkpoint_intact(dataset, tmp_
         return losses if epoch == 0 else losses | {"identity": losses["identity"] * torch.nan}
 
     monkeypatch.setattr(IQAStage, "step", diverging)
-    with pytest.raises(TrainingFailed, match="identity is not finite in epoch 1"):
+    with pytest.raises(TrainingFailed, match="identity is not finite in epoch 2"):
         train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
     assert load_checkpoint(tmp_path, "iqa").epoch == 1
 
@@ -125,7 +126,7 @@ def test_a_full_disk_stops_with_the_checkpoint_intact(dataset, tmp_path, monkeyp
 
     monkeypatch.setattr(IQAStage, "step", filling)
     try:
-        with pytest.raises(TrainingFailed, match=r"cannot be written .* Make room, and go on with --resume"):
+        with pytest.raises(TrainingFailed, match=r"iqa.*\.pt: cannot be written .* make room, and go on with --resume"):
             train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -136,31 +137,68 @@ def test_a_full_disk_stops_with_the_checkpoint_intact(dataset, tmp_path, monkeyp
     assert load_checkpoint(tmp_path, "iqa").complete
 
 
-def test_the_best_epoch_is_kept_beside_the_last(dataset, finished, tmp_path, monkeypatch):
-    """The second epoch ruins the branches: the first one's stay the best."""
-    whole = JointStage.step
+@pytest.mark.parametrize(("found", "best"), [([0.5, 0.4], 1), ([0.4, 0.5], 2), ([0.5, 0.5], 2)])
+def test_the_best_epoch_is_kept_beside_the_last(dataset, finished, tmp_path, monkeypatch, found, best):
+    """By what validation found; of equals the later one."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    left = list(found)
+    monkeypatch.setattr("train.stages.stage.validate", lambda *_, **__: {"mAP": left.pop(0)})
+    train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
+    last, kept = load_checkpoint(tmp_path, "joint"), load_checkpoint(tmp_path, "joint", best=True)
+    assert (last.epoch, kept.epoch) == (2, best)
+    assert last.best_mAP == kept.best_mAP == max(found)
+    for checkpoint, networks in ((last, load_networks(tmp_path)), (kept, load_networks(tmp_path, best=True))):
+        assert torch.equal(networks.fusion.compress.weight, checkpoint.networks["fusion"]["compress.weight"])
+    assert torch.equal(load_networks(tmp_path).fusion.compress.weight, networks.fusion.compress.weight) == (best == 2)
 
-    def ruining(self, batch, epoch):
+
+def test_weights_that_are_no_numbers_stop_with_the_checkpoint_intact(dataset, tmp_path, monkeypatch):
+    """The last update of an epoch, after which no loss is taken any more."""
+    whole, steps = IQAStage.step, itertools.count(1)
+    last = 2 * len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
+
+    def poisoned(self, batch, epoch):
         losses = whole(self, batch, epoch)
-        if epoch == 1:
+        if next(steps) == last:
             with torch.no_grad():
-                self.fusion.compress.weight.zero_()
+                self.neck.classify.weight[0, 0] = torch.nan
         return losses
 
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(JointStage, "step", ruining)
-    train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
-    found = [
-        line["validation"]["mAP"]
-        for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
-        if line["stage"] == "joint" and "validation" in line
-    ]
-    assert found[0] > found[1]
-    last, best = load_checkpoint(tmp_path, "joint"), load_checkpoint(tmp_path, "joint", best=True)
-    assert (last.epoch, best.epoch) == (2, 1)
-    assert last.best_mAP == best.best_mAP == found[0]
-    assert not load_networks(tmp_path).fusion.compress.weight.any()
-    assert load_networks(tmp_path, best=True).fusion.compress.weight.any()
+    monkeypatch.setattr(IQAStage, "step", poisoned)
+    with pytest.raises(TrainingFailed, match="neck network has weights that are not finite in epoch 2"):
+        train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
+    assert load_checkpoint(tmp_path, "iqa").epoch == 1
+
+
+@pytest.mark.parametrize("which", range(7))
+def test_killed_while_a_file_is_put_in_place_and_resumed_ends_the_same(dataset, finished, tmp_path, monkeypatch, which):
+    put, files = Path.replace, []
+
+    def killed(self, target):
+        files.append(target)
+        if len(files) == which + 1:
+            raise Killed
+        return put(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    try:
+        train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
+    except Killed:
+        monkeypatch.setattr(Path, "replace", put)
+        train(SETTINGS, dataset, tmp_path, stage="iqa", resume=True, console=QUIET)
+    else:
+        assert len(files) <= which
+    expected, got = weights_of(finished, "iqa"), weights_of(tmp_path, "iqa")
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len({(line["step"], "loss" in line) for line in logged}) == len(logged)
+
+
+def test_what_is_refused_leaves_no_run(dataset, tmp_path):
+    settings = Settings.model_validate(SETTINGS.model_dump() | {"weights": str(tmp_path / "absent.pth")})
+    with pytest.raises(InvalidCheckpoint, match=r"absent\.pth: cannot be read"):
+        train(settings, dataset, tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_curves_are_those_of_the_metrics(dataset, finished, tmp_path, monkeypatch):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from tests.train.one_step import SETTINGS, gradients
 from train.checkpoint import load_finished_checkpoint
 from train.data import Batches, load_training_data
 from train.launch import launch
-from train.settings import save_settings
+from train.settings import Settings, save_settings
 from train.synthetic import Recipe, make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -25,18 +28,29 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("dataset")
-    make_dataset(Recipe(train_identities=6, test_identities=2, images_per_identity=3, distractors=0, junk=0), root)
+    make_dataset(Recipe(train_identities=6, test_identities=2, images_per_identity=8, distractors=0, junk=0), root)
     return root
 
 
 def torchrun(*arguments) -> str:
     """Standard output of two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = subprocess.run(
-        [*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        # its workers too
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, errors
+    return output
 
 
 def test_two_processes_share_each_batch(dataset):
@@ -63,27 +77,32 @@ def test_gradients_are_the_mean_over_the_processes(dataset, tmp_path):
     averaged = torch.load(tmp_path / "gradients.pt")
     alone = [gradients(launch(), dataset, rank, 2) for rank in (0, 1)]
     assert averaged.keys() == alone[0].keys()
+    # Behind a normalisation, some gradients are 0 but for rounding.
+    noise = 1e-6 * max(float(values.norm()) for values in averaged.values())
     for name, got in averaged.items():
         mine, other = (one[name] for one in alone)
         expected = (mine + other) / 2
         # Another number of threads adds up in another order, and a ReLU near 0 then falls on its other side.
-        assert (got - expected).norm() <= 0.05 * expected.norm() + 1e-6, name
+        assert (got - expected).norm() <= 0.05 * expected.norm() + noise, name
     # A gradient that stayed that of one process would be far off.
     weight = "apn.embed.0.weight"
     assert (alone[0][weight] - averaged[weight]).norm() > 0.5 * averaged[weight].norm()
 
 
 def test_a_run_in_two_processes(dataset, tmp_path):
+    """Half precision, and most crops without a Q: a batch's share may have none, the other's some."""
+    epochs = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
+    settings = SETTINGS.model_dump() | {"learning_rate": 1e-3, "precision": "bfloat16"}
+    settings |= {"iqa": epochs, "apan": epochs, "joint": epochs | {"q_crops": 6}}
     preset, run = tmp_path / "preset.yaml", tmp_path / "run"
-    save_settings(SETTINGS, preset)
+    save_settings(Settings.model_validate(settings), preset)
     output = torchrun("-m", "train", "--preset", preset, "--data", dataset, "--out", run)
-    assert "in 2 processes" in output and output.count("joint epoch 1/1") == 1
-    assert load_finished_checkpoint(run, "joint").epoch == 1
+    assert "in 2 processes" in output and output.count("joint epoch 2/2") == 1 and output.count("done") == 1
+    assert load_finished_checkpoint(run, "joint").epoch == 2
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
-    assert [line["stage"] for line in lines if "loss" in line] == [
-        s for s in ("iqa", "apan", "joint") for _ in range(steps)
-    ]
+    steps = 2 * len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
+    logged = [line["stage"] for line in lines if "loss" in line]
+    assert logged == ["iqa"] * steps + ["apan"] * steps + ["joint"] * steps and steps >= 6
     # Each process scored its share of the crops, and nothing is left of that.
     with np.load(run / "identifiability.npz") as scores:
         assert len(set(scores["names"].tolist())) == 6 and (scores["scores"] > 0).all()

@@ -20,11 +20,11 @@ class APANStage(Stage):
         super().__init__(settings, fabric)
         self.apan = APAN(trunk, settings.network.channels)
         self.add(apan=self.apan)
-        self.recognise = self.optimize("apan", self.apan)
+        self.module = self.optimize("apan", self.apan)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with self.autocast():
-            _, logits = self.recognise(self.look(batch, epoch))
+            _, logits = self.module(self.network_input(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
         self.update("apan", loss)
         return {"attributes": loss}

@@ -26,11 +26,11 @@ class IQAStage(Stage):
         self.iqa = IQA(trunk)
         self.neck = IdentityNeck(FEATURE_SIZE, identities)
         self.add(iqa=self.iqa, neck=self.neck)
-        self.identify = self.optimize("iqa", _Identify(self.iqa, self.neck))
+        self.module = self.optimize("iqa", _IQAModule(self.iqa, self.neck))
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with self.autocast():
-            features, logits = self.identify(self.look(batch, epoch))
+            features, logits = self.module(self.network_input(batch, epoch))
         losses = {
             "identity": identity_loss(logits, batch.labels),
             "triplet": triplet_loss(features, batch.labels),
@@ -42,7 +42,7 @@ class IQAStage(Stage):
         return self.iqa(self.pixels(crops))
 
 
-class _Identify(nn.Module):
+class _IQAModule(nn.Module):
     def __init__(self, iqa: IQA, neck: IdentityNeck) -> None:
         super().__init__()
         self.iqa, self.neck = iqa, neck

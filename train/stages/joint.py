@@ -28,7 +28,7 @@ from train.networks.apn import APNClassifiers
 from train.networks.fusion import Projections, Weighting
 from train.networks.layers import IdentityNeck
 from train.settings import Settings
-from train.stages.stage import Stage
+from train.stages.stage import Stage, rate_factor
 
 
 class JointStage(Stage):
@@ -73,17 +73,22 @@ class JointStage(Stage):
             judge_visual=self.judge_visual,
             judge_semantic=self.judge_semantic,
         )
-        self.see = self.optimize("apn", _See(self.apn, self.classifiers))
-        self.recognise = self.optimize("apan", self.apan)
-        self.identify = self.optimize(
-            "head", _Identify(self.fusion.compress, self.neck, self.judge_visual, self.judge_semantic)
+        self.apn_module = self.optimize("apn", _APNModule(self.apn, self.classifiers))
+        self.apan_module = self.optimize("apan", self.apan)
+        self.head_module = self.optimize(
+            "head", _HeadModule(self.fusion.compress, self.neck, self.judge_visual, self.judge_semantic)
         )
-        self.mix = self.optimize("fusion", _Mix(self.weighting, self.fusion.projections))
+        self.fusion_module = self.optimize("fusion", _FusionModule(self.weighting, self.fusion.projections))
 
-    def base_rate(self, optimizer: str) -> float:
-        # Freezing and slowing presume pretrained branches; from random weights APN would then never learn.
-        slow = optimizer in ("apn", "apan") and self.settings.pretrained
-        return self.settings.learning_rate * (self.settings.joint.branch_rate if slow else 1)
+    def rate(self, optimizer: str, progress: float) -> float:
+        joint, moving = self.settings.joint, self.settings.joint.epochs - self.settings.joint.settling_epochs
+        if optimizer in ("apn", "apan"):
+            # Slowing presumes pretrained branches; from random weights APN would then never learn.
+            slowed = joint.branch_rate if self.settings.pretrained else 1
+            return self.settings.learning_rate * slowed * rate_factor(progress, joint, end=moving)
+        # While the branches move, what reads them has to follow; it settles once they stand still.
+        start = moving if joint.settling_epochs else 0
+        return self.settings.learning_rate * joint.head_rate * rate_factor(progress, joint, start=start)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         visual, apn_losses = self.apn_pass(batch, epoch)
@@ -99,18 +104,22 @@ class JointStage(Stage):
     def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
         pixels = self.pixels(crops)
         visual, semantic = self.apn(pixels).float(), self.apan(pixels)[0].float()
-        return self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
+        # In float32, as in training and as served.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
 
     def frozen(self, epoch: int) -> bool:
-        """Whether the branches, being pretrained, stand still in this epoch."""
-        return self.settings.pretrained and epoch < self.settings.joint.frozen_epochs
+        """Whether the branches stand still in this epoch: pretrained ones at first, all while the rest settles."""
+        joint = self.settings.joint
+        settling = epoch >= joint.epochs - joint.settling_epochs
+        return settling or (self.settings.pretrained and epoch < joint.frozen_epochs)
 
     def apn_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 1. Returns v_a [B,1024] and the losses."""
         frozen = self.frozen(epoch)
         self.apn.train(not frozen)
         with torch.set_grad_enabled(not frozen), self.autocast():
-            visual, whole, stripes = self.see(self.look(batch, epoch))
+            visual, whole, stripes = self.apn_module(self.network_input(batch, epoch))
         losses = {
             "apn_identity": identity_loss(whole, batch.labels),
             "apn_parts": part_loss(stripes, batch.labels),
@@ -125,7 +134,7 @@ class JointStage(Stage):
         frozen = self.frozen(epoch)
         self.apan.train(not frozen)
         with torch.set_grad_enabled(not frozen), self.autocast():
-            semantic, logits = self.recognise(self.look(batch, epoch))
+            semantic, logits = self.apan_module(self.network_input(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
         if not frozen:
             self.update("apan", loss)
@@ -136,7 +145,7 @@ class JointStage(Stage):
         with torch.no_grad():
             projected = self.fusion.projections(visual, semantic)
             mixed = self.fusion.concatenate(*projected, self.weighting(self.filled(self.q[batch.rows])))
-        descriptor, logits, judged_visual, judged_semantic = self.identify(mixed, visual, semantic)
+        descriptor, logits, judged_visual, judged_semantic = self.head_module(mixed, visual, semantic)
         losses = {
             "identity": identity_loss(logits, batch.labels),
             "triplet": triplet_loss(descriptor, batch.labels),
@@ -146,18 +155,20 @@ class JointStage(Stage):
         return losses
 
     def fusion_pass(self, batch: Batch, visual: Tensor, semantic: Tensor) -> dict[str, Tensor]:
-        """Pass 4, on detached vectors [B,1024]. α learns only from crops whose Q is known."""
+        """Pass 4, on detached vectors [B,1024]. α learns only from crops whose Q is known, if there are any."""
         q = self.q[batch.rows]
         known = ~q.isnan()
-        logits, mixed = self.mix(self.filled(q), known, visual, semantic)
+        logits, mixed = self.fusion_module(self.filled(q), known, visual, semantic)
         with torch.no_grad():
             apn_loss = F.cross_entropy(self.judge_visual(visual), batch.labels, reduction="none")
             apan_loss = F.cross_entropy(self.judge_semantic(semantic), batch.labels, reduction="none")
-        losses = {"fused": identity_loss(self._given_classifier(mixed), batch.labels)}
-        if known.any():
-            losses["alpha"] = alpha_loss(
-                self.settings.joint.alpha_loss, logits[known], apn_loss[known], apan_loss[known]
-            )
+        losses = {
+            "fused": identity_loss(self._given_classifier(mixed), batch.labels),
+            # Always there, so that all processes have the same losses to average.
+            "alpha": alpha_loss(self.settings.joint.alpha_loss, logits[known], apn_loss[known], apan_loss[known])
+            if known.any()
+            else logits.sum() * 0,
+        }
         self.update("fusion", torch.stack(list(losses.values())).sum())
         return losses | {"mean_alpha": torch.sigmoid(logits.detach()).mean()}
 
@@ -174,7 +185,7 @@ class JointStage(Stage):
         return functional_call(self.neck, given | buffers, (descriptor,))
 
 
-class _See(nn.Module):
+class _APNModule(nn.Module):
     """What pass 1 moves."""
 
     def __init__(self, apn: APN, classifiers: APNClassifiers) -> None:
@@ -188,7 +199,7 @@ class _See(nn.Module):
         return visual, *self.classifiers(visual, regions)
 
 
-class _Identify(nn.Module):
+class _HeadModule(nn.Module):
     """What pass 3 moves."""
 
     def __init__(
@@ -204,7 +215,7 @@ class _Identify(nn.Module):
         return descriptor, self.neck(descriptor), self.judge_visual(visual), self.judge_semantic(semantic)
 
 
-class _Mix(nn.Module):
+class _FusionModule(nn.Module):
     """What pass 4 moves."""
 
     def __init__(self, weighting: Weighting, projections: Projections) -> None:

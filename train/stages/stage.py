@@ -54,14 +54,14 @@ class Stage(ABC):
     def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
         """Held-out crops uint8 [B,384,128,3], of these rows of TrainingData.held_out, to what identifies them [B,D]."""
 
-    def look(self, batch: Batch, epoch: int) -> Tensor:
+    def network_input(self, batch: Batch, epoch: int) -> Tensor:
         """The batch's crops as a network reads them: float [B,3,384,128], or half of that in a small epoch."""
         crops = self.pixels(batch.crops)
         return F.avg_pool2d(crops, 2) if epoch < self.schedule.small_epochs else crops
 
-    def base_rate(self, optimizer: str) -> float:
-        """The learning rate of an optimiser, before the schedule."""
-        return self.settings.learning_rate
+    def rate(self, optimizer: str, progress: float) -> float:
+        """The learning rate of an optimiser after `progress` epochs."""
+        return self.settings.learning_rate * rate_factor(progress, self.schedule)
 
     def autocast(self) -> torch.autocast:
         return autocast(self.settings.precision, self.device)
@@ -89,20 +89,24 @@ class Stage(ABC):
         self.scaler.update()
 
 
-def rate_factor(progress: float, schedule: StageSettings) -> float:
-    """The learning rate relative to the base rate, after `progress` epochs: linear warm-up, then a cosine to 0."""
+def rate_factor(progress: float, schedule: StageSettings, *, start: float = 0.0, end: float | None = None) -> float:
+    """The learning rate relative to the base rate, after `progress` epochs: linear warm-up, then a cosine to 0.
+
+    The cosine begins at epoch `start`, or after the warm-up, and ends at epoch `end`, or with the stage.
+    """
     if progress < schedule.warmup_epochs:
         return progress / schedule.warmup_epochs
-    remaining = max(schedule.epochs - schedule.warmup_epochs, 1e-9)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - schedule.warmup_epochs) / remaining)))
+    start = max(start, schedule.warmup_epochs)
+    fallen = (progress - start) / max((schedule.epochs if end is None else end) - start, 1e-9)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, fallen))))
 
 
 def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, console: Console) -> None:
     """Train a stage to its end, with validation and a checkpoint in `run` after each epoch.
 
     The epoch with the highest validation mAP so far is kept beside the last one. With `resume`, go on from the last.
-    Raises TrainingFailed where a loss is not finite or the run cannot be written, InvalidCheckpoint where the
-    checkpoint to resume from does not fit.
+    Raises TrainingFailed where a loss or weight is not finite or the run cannot be written, InvalidCheckpoint where
+    the checkpoint to resume from does not fit.
     """
     fabric, pids = stage.fabric, batches.data.pids
     done, best = 0, 0.0
@@ -117,43 +121,37 @@ def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, cons
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
     )
-    try:
-        with (
-            MetricsLog(run, stage.name, done * steps, enabled=fabric.is_global_zero) as log,
-            Progress(*columns, console=console) as progress,
-        ):
-            bar = progress.add_task(stage.name, total=epochs * steps, completed=done * steps, losses="", speed=0.0)
-            for epoch in range(done, epochs):
-                for network in stage.networks.values():
-                    network.train()
-                started = epoch_started = time.perf_counter()
-                sums: Counter[str] = Counter()
-                for number, batch in enumerate(batches.epoch(epoch)):
-                    rate = _set_rates(stage, epoch + (number + 1) / steps)
-                    losses = _finite(stage.step(batch.to(stage.device), epoch), stage, epoch, number)
-                    now = time.perf_counter()
-                    speed, started = stage.settings.batch_size / (now - started), now
-                    log.write(epoch * steps + number, images_per_s=round(speed, 2), rate=rate, loss=losses)
-                    sums.update(losses)
-                    progress.update(bar, advance=1, losses=_shown(losses), speed=speed)
-                found = _validate(stage, batches)
-                log.write((epoch + 1) * steps - 1, validation=found)
-                log.flush()
-                improved = found.get("mAP", 0.0) >= best
-                best = max(best, found.get("mAP", 0.0))
-                if fabric.is_global_zero:
-                    checkpoint = _snapshot(stage, epoch + 1, pids, best)
-                    save_checkpoint(run, checkpoint, best=improved)
-                fabric.barrier()
-                # The bar shows only on a terminal; these lines stay in a log too.
-                means = _shown({name: total / steps for name, total in sums.items()} | found)
-                took = f"{time.perf_counter() - epoch_started:.0f} s"
-                console.print(f"{stage.name} epoch {epoch + 1}/{epochs}, {took}: {means}", highlight=False)
-    except OSError as error:
-        raise TrainingFailed(
-            f"{run}: cannot be written ({error}). The checkpoint of the last finished epoch is intact. "
-            "Make room, and go on with --resume"
-        ) from error
+    with (
+        MetricsLog(run, stage.name, done * steps, enabled=fabric.is_global_zero) as log,
+        Progress(*columns, console=console) as progress,
+    ):
+        bar = progress.add_task(stage.name, total=epochs * steps, completed=done * steps, losses="", speed=0.0)
+        for epoch in range(done, epochs):
+            for network in stage.networks.values():
+                network.train()
+            started = epoch_started = time.perf_counter()
+            sums: Counter[str] = Counter()
+            for number, batch in enumerate(batches.epoch(epoch)):
+                rate = _set_rates(stage, epoch + (number + 1) / steps)
+                losses = _finite(stage.step(batch.to(stage.device), epoch), stage, epoch, number)
+                now = time.perf_counter()
+                speed, started = fabric.world_size * len(batch.rows) / (now - started), now
+                log.write(epoch * steps + number, images_per_s=round(speed, 2), rate=rate, loss=losses)
+                sums.update(losses)
+                progress.update(bar, advance=1, losses=_shown(losses), speed=speed)
+            _require_finite_weights(stage, epoch)
+            found = _validate(stage, batches)
+            log.write((epoch + 1) * steps - 1, validation=found)
+            log.flush()
+            improved = found.get("mAP", 0.0) >= best
+            best = max(best, found.get("mAP", 0.0))
+            if fabric.is_global_zero:
+                save_checkpoint(run, _snapshot(stage, epoch + 1, pids, best), best=improved)
+            fabric.barrier()
+            # The bar shows only on a terminal; these lines stay in a log too.
+            means = _shown({name: total / steps for name, total in sums.items()} | found)
+            took = f"{time.perf_counter() - epoch_started:.0f} s"
+            console.print(f"{stage.name} epoch {epoch + 1}/{epochs}, {took}: {means}", highlight=False)
 
 
 def _validate(stage: Stage, batches: Batches) -> dict[str, float]:
@@ -173,7 +171,7 @@ def _shown(values: Mapping[str, float]) -> str:
 
 def _set_rates(stage: Stage, progress: float) -> dict[str, float]:
     """Set the learning rate of each optimiser; returns them by name."""
-    rates = {name: stage.base_rate(name) * rate_factor(progress, stage.schedule) for name in stage.optimizers}
+    rates = {name: stage.rate(name, progress) for name in stage.optimizers}
     for name, optimizer in stage.optimizers.items():
         for group in optimizer.param_groups:
             group["lr"] = rates[name]
@@ -185,12 +183,22 @@ def _finite(losses: Mapping[str, Tensor], stage: Stage, epoch: int, number: int)
     means = stage.fabric.all_reduce(torch.stack([loss.detach().float() for loss in losses.values()]))
     values = dict(zip(losses, means.tolist(), strict=True))
     if broken := [name for name, value in values.items() if not math.isfinite(value)]:
-        raise TrainingFailed(
-            f"the {stage.name} stage's loss {', '.join(broken)} is not finite in epoch {epoch}, batch {number}. "
-            "The checkpoint of the last finished epoch is intact. Train into another --out with a lower learning_rate "
-            "or precision float32 in the preset"
-        )
+        raise _diverged(stage, f"loss {', '.join(broken)} is", f"epoch {epoch + 1}, batch {number + 1}")
     return {name: round(value, 5) for name, value in values.items()}
+
+
+def _require_finite_weights(stage: Stage, epoch: int) -> None:
+    """The losses of an epoch were taken before its last update: without this, a checkpoint could hold what that did."""
+    for name, network in stage.networks.items():
+        if not all(bool(values.isfinite().all()) for values in network.state_dict().values()):
+            raise _diverged(stage, f"{name} network has weights that are", f"epoch {epoch + 1}, after its last batch")
+
+
+def _diverged(stage: Stage, what: str, when: str) -> TrainingFailed:
+    return TrainingFailed(
+        f"the {stage.name} stage's {what} not finite in {when}. The checkpoint of the epoch before, if there was one, "
+        "is intact. Train into another --out with a lower learning_rate or precision float32 in the preset"
+    )
 
 
 def _snapshot(stage: Stage, epoch: int, pids: tuple[int, ...], best: float) -> Checkpoint:
