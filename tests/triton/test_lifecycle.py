@@ -148,6 +148,8 @@ def test_the_server_goes_with_the_program_that_started_it(exported_repository, n
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=Path(__file__).resolve().parents[2],
+        # Where the tests run in the background of a shell, SIGINT is ignored, and programs inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         server = int(program.stdout.readline())
