@@ -5,7 +5,7 @@ Full ResNet-50, 384x128, batches of the `synthetic` preset's size:
     float32         the IQA step as plain PyTorch does it: float32, channels first
     bfloat16        the same step as we train: bfloat16 autocast, channels-last
     from memory     an epoch of such steps on one batch that lies in memory
-    from disk       an epoch of such steps with the real loader, its start and end included
+    from disk       an epoch of such steps with the real loader
     joint           one step of the joint stage: two trunks, four backward passes
 """
 
@@ -35,9 +35,6 @@ from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import Stage
 from train.synthetic import Recipe, make_dataset
-
-FULL_RESOLUTION = 10**6
-"""An epoch number after all small epochs."""
 
 
 class PlainIQAStage(IQAStage):
@@ -84,8 +81,8 @@ def main(
         )
 
         def step(stage: Stage, batch: Batch) -> None:
-            # Reading the losses waits for a GPU to have done the work.
-            _ = [float(loss.detach()) for loss in stage.step(batch, FULL_RESOLUTION).values()]
+            # In the first epoch at full resolution. Reading the losses waits for a GPU to have done the work.
+            _ = [float(loss.detach()) for loss in stage.step(batch, stage.schedule.small_epochs).values()]
 
         def from_memory() -> None:
             for _ in range(steps):

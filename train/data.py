@@ -222,31 +222,49 @@ class Batches:
             )
         share = identities * settings.images_per_identity // processes
         self.share = slice(rank * share, (rank + 1) * share)
+        self.sampler = _EpochSampler(self)
+        # The workers stay: after each fork, this process pays once for every page that it writes to.
+        self.loader = DataLoader(
+            self.crops,
+            batch_sampler=self.sampler,
+            num_workers=settings.workers,
+            persistent_workers=settings.workers > 0,
+            collate_fn=collate,
+        )
 
     def __len__(self) -> int:
         return max(1, len(self.data.crops) // self.settings.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        seed = (self.settings.seed, self.stage, epoch)
-        batches = [
-            [(row, int(row_seed)) for row, row_seed in zip(rows, seeds, strict=True)][self.share]
-            for rows, seeds in (
-                (rows, np.random.default_rng((*seed, number)).integers(2**31, size=len(rows)))
-                for number, rows in enumerate(
-                    identity_batches(
-                        self.data.labels,
-                        self.settings.identities_per_batch,
-                        self.settings.images_per_identity,
-                        seed,
-                    )
-                )
-            )
-        ]
-        loader = DataLoader(self.crops, batch_sampler=batches, num_workers=self.settings.workers, collate_fn=collate)
-        for pixels, rows in readable(loader):
+        self.sampler.epoch = epoch
+        for pixels, rows in readable(self.loader):
             yield Batch(
                 crops=pixels,
                 labels=torch.from_numpy(self.data.labels)[rows],
                 attributes=torch.from_numpy(self.data.attributes).long()[rows],
                 rows=rows,
             )
+
+    def rows(self, epoch: int) -> list[list[tuple[int, int]]]:
+        """This process's share of each batch of an epoch: rows, each with the seed of its augmentation."""
+        settings, seed = self.settings, (self.settings.seed, self.stage, epoch)
+        drawn = identity_batches(self.data.labels, settings.identities_per_batch, settings.images_per_identity, seed)
+        batches = []
+        for number, rows in enumerate(drawn):
+            seeds = np.random.default_rng((*seed, number)).integers(2**31, size=len(rows))
+            batches.append(list(zip(rows, seeds.tolist(), strict=True))[self.share])
+        return batches
+
+
+class _EpochSampler:
+    """The batches of the epoch that is set, so that one loader serves all epochs."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.batches.rows(self.epoch))

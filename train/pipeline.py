@@ -80,7 +80,7 @@ def train(
         # The same first weights whether the stages run together or one by one.
         torch.manual_seed(settings.seed)
         built = _build(name, settings, data, run, fabric, console)
-        train_stage(built, batches[name], run, resume=resume, console=console)
+        train_stage(built, batches.pop(name), run, resume=resume, console=console)
 
 
 def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:

@@ -20,7 +20,7 @@ BATCH = 32
 
 
 def validate(
-    describe: Callable[[Tensor, Tensor], Tensor], crops: Sequence[Crop], *, device: torch.device, workers: int
+    describe: Callable[[Tensor, Tensor], Tensor], crops: Sequence[Crop], *, device: torch.device
 ) -> dict[str, float]:
     """`mAP` and `rank1`, fractions, of each crop as a query to all of them.
 
@@ -28,7 +28,7 @@ def validate(
     Empty where no crop has a true match: another picture of the same person by another camera.
     Raises InvalidDescriptors where a descriptor is not finite.
     """
-    loader = DataLoader(WholeCrops(crops), batch_size=BATCH, num_workers=workers, collate_fn=collate)
+    loader = DataLoader(WholeCrops(crops), batch_size=BATCH, collate_fn=collate)
     vectors = [
         F.normalize(describe(pixels.to(device), rows.to(device)).float(), dim=1).cpu()
         for pixels, rows in readable(loader)

@@ -161,7 +161,7 @@ def _validate(stage: Stage, batches: Batches) -> dict[str, float]:
     for network in stage.networks.values():
         network.eval()
     with torch.inference_mode(), stage.autocast():
-        found = validate(stage.describe, batches.data.held_out, device=stage.device, workers=stage.settings.workers)
+        found = validate(stage.describe, batches.data.held_out, device=stage.device)
     return {name: round(value, 5) for name, value in found.items()}
 
 
