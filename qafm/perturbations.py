@@ -23,11 +23,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from qafm.contract import HEIGHT, PERTURBATION_COUNT, VIEW_COUNT, WIDTH
 from qafm.errors import QafmError
 from qafm.images import decode, resize
+from qafm.resampling import blackened
 
 LIGHTING_OFFSETS = (-90, -45, 45, 90)
 BLUR_SIGMAS = (1.0, 1.5, 1.85)
@@ -38,6 +40,8 @@ OVAL_COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "
 GAUSSIAN_NOISE_SD = 10.0
 SALT_FRACTION = PEPPER_FRACTION = 0.02
 SPECKLE_SD = 0.1
+
+_KEPT_NUMBERS = 3 * 256 * 128
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,25 @@ def views(crop: np.ndarray) -> np.ndarray:
     """The crop and its 34 perturbations as the networks see them.
 
     crop: uint8 [H,W,3], RGB. Returns uint8 [35,384,128,3]; view 0 is the crop itself. The same crop always gives
-    bitwise the same views.
+    bitwise the same views: `resize(perturbation.apply(crop))`, with the work that several share done once.
     """
     seen = np.empty((VIEW_COUNT, HEIGHT, WIDTH, 3), np.uint8)
     seen[0] = resize(crop)
+    for view, lit in zip(_of(seen, "lighting"), _all_lightings(crop), strict=True):
+        view[:] = resize(lit)
+    bars = tuple(_bar_span(crop, side, fraction) for side in BAR_SIDES for fraction in BAR_FRACTIONS)
+    _of(seen, "occlusion")[:] = blackened(crop, seen[0], bars)
+    _of(seen, "background")[:] = np.concatenate([_resized_ovals(crop, axes) for axes in OVAL_AXES])
     for perturbation in PERTURBATIONS:
-        seen[perturbation.index] = resize(perturbation.apply(crop))
+        if perturbation.family in ("blur", "noise"):
+            seen[perturbation.index] = resize(perturbation.apply(crop))
     return seen
+
+
+def _of(seen: np.ndarray, family: str) -> np.ndarray:
+    """The views of one family, which follow each other."""
+    indices = [perturbation.index for perturbation in PERTURBATIONS if perturbation.family == family]
+    return seen[indices[0] : indices[-1] + 1]
 
 
 @lru_cache(maxsize=len(LIGHTING_OFFSETS))
@@ -74,53 +90,93 @@ def _lighting_table(offset: int) -> np.ndarray:
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
 
+def _value(crop: np.ndarray) -> np.ndarray:
+    """HSV value, uint8 [H,W,1]."""
+    red, green, blue = np.moveaxis(crop, 2, 0)
+    return np.maximum(np.maximum(red, green), blue)[..., None]
+
+
 def _lighting(crop: np.ndarray, offset: int) -> np.ndarray:
     # Both the value and the channel are bytes, so every possible result fits a table.
-    return _lighting_table(offset)[crop.max(axis=2, keepdims=True), crop]
+    return _lighting_table(offset)[_value(crop), crop]
+
+
+def _all_lightings(crop: np.ndarray) -> np.ndarray:
+    """uint8 [4,H,W,3]: `_lighting` by each offset, with the place in the table looked for once."""
+    place = (_value(crop).astype(np.intp) << 8) | crop
+    return np.stack([_lighting_table(offset).reshape(-1)[place] for offset in LIGHTING_OFFSETS])
 
 
 def _blur(crop: np.ndarray, sigma: float) -> np.ndarray:
     """A true Gaussian, radius ceil(4 sigma), edges replicated."""
+    down = _blur_down(crop.astype(np.float32), sigma)
+    return _to_uint8(_blur_down(down.transpose(1, 0, 2), sigma).transpose(1, 0, 2))
+
+
+def _blur_down(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur float32 [N,M,3] along its first axis: blocks of rows, each one product with a band of weights."""
+    band = _blur_band(sigma)
+    block, window = band.shape
+    length, margin = len(pixels), (window - block) // 2
+    blocks = -(-length // block)
+    rows = pixels.reshape(length, -1)
+    padded = np.pad(rows, ((margin, margin + blocks * block - length), (0, 0)), mode="edge")
+    windows = sliding_window_view(padded, window, axis=0)[::block].transpose(0, 2, 1)  # [blocks,window,M*3]
+    return (band @ windows).reshape(blocks * block, -1)[:length].reshape(pixels.shape)
+
+
+@lru_cache(maxsize=len(BLUR_SIGMAS))
+def _blur_band(sigma: float, block: int = 64) -> np.ndarray:
+    """float32 [block, block + 2 radius]: row i has the Gaussian's weights from column i on."""
     radius = math.ceil(4 * sigma)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    blurred = crop.astype(np.float32)
-    for axis in (0, 1):
-        length = blurred.shape[axis]
-        pad = [(0, 0)] * 3
-        pad[axis] = (radius, radius)
-        padded = np.pad(blurred, pad, mode="edge")
-        taps = (weight * padded.take(range(start, start + length), axis=axis) for start, weight in enumerate(weights))
-        blurred = sum(taps)
-    return _to_uint8(blurred)
+    band = np.zeros((block, block + 2 * radius), np.float32)
+    for row in range(block):
+        band[row, row : row + len(weights)] = weights / weights.sum()
+    return band
+
+
+def _bar_span(crop: np.ndarray, side: str, fraction: float) -> tuple[int, int, int]:
+    """Axis, first and end of the rows (axis 0) or columns (axis 1) that a bar covers."""
+    axis = 0 if side in ("top", "bottom") else 1
+    length = crop.shape[axis]
+    thickness = round(fraction * length)
+    return (axis, 0, thickness) if side in ("top", "left") else (axis, length - thickness, length)
 
 
 def _bar(crop: np.ndarray, side: str, fraction: float) -> np.ndarray:
-    height, width = crop.shape[:2]
-    thickness = round(fraction * (height if side in ("top", "bottom") else width))
+    axis, start, stop = _bar_span(crop, side, fraction)
     barred = crop.copy()
-    if side == "top":
-        barred[:thickness] = 0
-    elif side == "bottom":
-        barred[height - thickness :] = 0
-    elif side == "left":
-        barred[:, :thickness] = 0
-    else:
-        barred[:, width - thickness :] = 0
+    barred[(slice(None),) * axis + (slice(start, stop),)] = 0
     return barred
 
 
-def _oval(crop: np.ndarray, axes: float, colour: str) -> np.ndarray:
-    """A hard-edged ellipse in the middle, its axes a fraction of each side, the colour outside it."""
-    height, width = crop.shape[:2]
+@lru_cache(maxsize=8)
+def _inside_oval(height: int, width: int, axes: float) -> np.ndarray:
+    """uint8 [H,W,1]: 255 in an ellipse in the middle, its axes a fraction of each side, 0 outside it."""
     y = (np.arange(height) + 0.5 - height / 2) / (axes * height / 2)
     x = (np.arange(width) + 0.5 - width / 2) / (axes * width / 2)
-    inside = y[:, None] ** 2 + x[None] ** 2 <= 1
-    return np.where(inside[..., None], crop, np.array(OVAL_COLOURS[colour], np.uint8))
+    return np.where(y[:, None] ** 2 + x[None] ** 2 <= 1, np.uint8(255), np.uint8(0))[..., None]
+
+
+def _oval(crop: np.ndarray, axes: float, colour: str) -> np.ndarray:
+    inside = _inside_oval(*crop.shape[:2], axes)
+    return (crop & inside) | (np.array(OVAL_COLOURS[colour], np.uint8) & ~inside)
+
+
+def _resized_ovals(crop: np.ndarray, axes: float) -> np.ndarray:
+    """uint8 [4,384,128,3]: `_oval` in each colour, resized. Every channel of it has either 0 or 255 outside."""
+    inside = _inside_oval(*crop.shape[:2], axes)
+    masked = crop & inside
+    without, filled = resize(masked), resize(masked | ~inside)
+    colours = np.array(list(OVAL_COLOURS.values()), np.uint8)
+    rows = np.tile(colours, WIDTH)[:, None]  # [4,1,128*3]: whole rows, because numpy is slow over short last axes
+    chosen = without.reshape(HEIGHT, -1) ^ ((without ^ filled).reshape(HEIGHT, -1) & rows)
+    return chosen.reshape(len(colours), HEIGHT, WIDTH, 3)
 
 
 def _gaussian_noise(crop: np.ndarray, seed: int) -> np.ndarray:
-    return _to_uint8(crop + np.random.default_rng(seed).normal(0, GAUSSIAN_NOISE_SD, crop.shape))
+    return _to_uint8(crop + _normal(seed, GAUSSIAN_NOISE_SD, crop.shape))
 
 
 def _salt_and_pepper(crop: np.ndarray, seed: int) -> np.ndarray:
@@ -133,11 +189,27 @@ def _salt_and_pepper(crop: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _speckle(crop: np.ndarray, seed: int) -> np.ndarray:
-    return _to_uint8(crop * (1 + np.random.default_rng(seed).normal(0, SPECKLE_SD, crop.shape)))
+    return _to_uint8(crop * (1 + _normal(seed, SPECKLE_SD, crop.shape)))
+
+
+def _normal(seed: int, sd: float, shape: tuple[int, ...]) -> np.ndarray:
+    """float64, drawn from a fixed seed. Crops of one dataset are often all of one small size: those are kept."""
+    drawn = _kept_normal if math.prod(shape) <= _KEPT_NUMBERS else _kept_normal.__wrapped__
+    return drawn(seed, sd, shape)
+
+
+@lru_cache(maxsize=16)
+def _kept_normal(seed: int, sd: float, shape: tuple[int, ...]) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(0, sd, shape)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    """Rounded and cut to bytes. The values, a temporary of the caller's, are overwritten."""
+    np.rint(values, out=values)
+    np.clip(values, 0, 255, out=values)
+    return values.astype(np.uint8, order="C")
 
 
 def _perturbations() -> tuple[Perturbation, ...]:

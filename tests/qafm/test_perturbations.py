@@ -175,3 +175,11 @@ def test_command_refuses_what_is_no_picture(tmp_path, content):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "crop.jpg" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", [(128, 64), (31, 17), (4, 5), (77, 128), (384, 128), (1000, 400)])
+def test_sharing_work_changes_no_bit(size):
+    crop = crop_of(*size)
+    seen = views(crop)
+    for perturbation in PERTURBATIONS:
+        assert (seen[perturbation.index] == resize(perturbation.apply(crop))).all(), perturbation.name

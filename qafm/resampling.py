@@ -1,0 +1,112 @@
+"""The arithmetic of the one resize, for views that differ from another one only in places.
+
+Pillow's resize is two passes, first across, then down, each rounding to bytes; every output is a weighted sum of a
+window of inputs, the weights in fixed point. With the same windows and weights, a part of a picture can be resized
+alone and comes out bitwise as it would in the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from qafm.contract import HEIGHT, WIDTH
+
+_FRACTION_BITS = 22
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What each of N outputs of one pass reads: inputs `index`, int [N,K], by `weights`, int32 [N,K]."""
+
+    index: np.ndarray
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=32)
+def windows(inputs: int, outputs: int) -> Windows:
+    """Bilinear, antialiased: a triangle as wide as an output's share of the inputs, and at least two of them."""
+    scale = inputs / outputs
+    reach = max(scale, 1.0)
+    centres = (np.arange(outputs) + 0.5) * scale
+    first = np.maximum((centres - reach + 0.5).astype(int), 0)
+    end = np.minimum((centres + reach + 0.5).astype(int), inputs)
+    offsets = np.arange(math.ceil(reach) * 2 + 1)
+    index = first[:, None] + offsets
+    weights = 1 - np.abs((index - centres[:, None] + 0.5) / reach)
+    weights = np.where(index < end[:, None], weights.clip(0), 0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    fixed = np.floor(weights * (1 << _FRACTION_BITS) + 0.5).astype(np.int32)
+    return Windows(np.minimum(index, inputs - 1), fixed)
+
+
+Span = tuple[int, int, int]
+"""Axis, first and end of some rows (axis 0) or columns (axis 1) of a crop."""
+
+
+def blackened(crop: np.ndarray, whole: np.ndarray, spans: tuple[Span, ...]) -> np.ndarray:
+    """The crop with each span in turn black, resized: uint8 [len(spans),384,128,3].
+
+    whole: the crop resized. Only what reads from both sides of an edge is computed.
+    """
+    views = np.repeat(whole[None], len(spans), axis=0)
+    rows, columns, black = _edges(crop.shape[0], crop.shape[1], spans)
+    for view, dark in zip(views, black, strict=True):
+        view[dark] = 0
+    if len(rows.view):
+        views[rows.view, rows.output] = _weigh(_across(crop)[rows.index], rows.weights[:, :, None, None], axis=1)
+    if len(columns.view):
+        mixed = _down(_weigh(crop[:, columns.index], columns.weights[None, :, :, None], axis=2))
+        views[columns.view, :, columns.output] = mixed.swapaxes(0, 1)
+    return views
+
+
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """Outputs [N] that read from both sides of an edge: of which view, and what they read where it is not black."""
+
+    view: np.ndarray
+    output: np.ndarray
+    index: np.ndarray
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=16)
+def _edges(height: int, width: int, spans: tuple[Span, ...]) -> tuple[_Edges, _Edges, list[tuple[slice, ...]]]:
+    """The edges in rows and in columns, and what is all black in each view."""
+    found: tuple[list[_Edges], list[_Edges]] = ([], [])
+    black = []
+    for view, (axis, start, stop) in enumerate(spans):
+        read = windows((height, width)[axis], (HEIGHT, WIDTH)[axis])
+        inside = (read.index >= start) & (read.index < stop)
+        seen, lost = ((read.weights > 0) & one for one in (~inside, inside))
+        dark = np.flatnonzero(~seen.any(axis=1))
+        black.append((slice(None),) * axis + (slice(dark[0], dark[-1] + 1) if len(dark) else slice(0),))
+        mixed = np.flatnonzero(seen.any(axis=1) & lost.any(axis=1))
+        weights = np.where(inside, 0, read.weights)
+        found[axis].append(_Edges(np.full(len(mixed), view), mixed, read.index[mixed], weights[mixed]))
+    rows, columns = (
+        _Edges(*(np.concatenate([getattr(one, name) for one in edges]) for name in vars(edges[0]))) for edges in found
+    )
+    return rows, columns, black
+
+
+def _weigh(values: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    """uint8, the sums of uint8 values by weights along an axis, rounded as Pillow does."""
+    total = (values * weights).sum(axis=axis) + (1 << (_FRACTION_BITS - 1))
+    return (total >> _FRACTION_BITS).astype(np.uint8)
+
+
+def _across(pixels: np.ndarray) -> np.ndarray:
+    """The first pass: uint8 [H,W,3] to [H,128,3]."""
+    return np.asarray(Image.fromarray(pixels).resize((WIDTH, len(pixels)), Image.Resampling.BILINEAR))
+
+
+def _down(pixels: np.ndarray) -> np.ndarray:
+    """The second pass: uint8 [H,C,3] to [384,C,3]."""
+    size = (pixels.shape[1], HEIGHT)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BILINEAR))
