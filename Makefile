@@ -39,7 +39,7 @@ demo: setup
 	$(call whole_path,demo,--images-per-identity 9 --test-identities 16 --cameras-per-identity 4 --distractors 8 \
 	  --junk 8 --degraded 0.3)
 
-# Full size networks and the table of docs/results.md: most of two hours on two cores.
+# Full size networks and the table of docs/results.md: about an hour and a half on two cores.
 synthetic: setup
 	$(call whole_path,synthetic,--train-identities 200 --images-per-identity 8 --test-identities 85 \
 	  --cameras-per-identity 3.6 --distractors 100 --junk 50,--sweep-alpha)
