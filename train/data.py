@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,33 +121,9 @@ def augmentation() -> v2.Transform:
     )
 
 
-class _AugmentedCrops(Dataset["tuple[Tensor, int] | InvalidDataset"]):
-    """Items are asked for as (row, seed): the seed alone decides the augmentation, whichever worker does it.
-
-    A file that cannot be read is returned as its error: raised in a worker, it would arrive wrapped in a traceback.
-    """
-
-    def __init__(self, crops: tuple[Crop, ...]) -> None:
-        self.crops = crops
-        self.augment = augmentation()
-
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InvalidDataset:
-        row, seed = item
-        try:
-            crop = read_crop(self.crops[row])
-        except InvalidDataset as error:
-            return error
-        pixels = torch.from_numpy(resize(crop).copy()).permute(2, 0, 1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.augment(pixels).permute(1, 2, 0), row
-
-
-class WholeCrops(Dataset["tuple[Tensor, int] | InvalidDataset"]):
-    """Crops as they are, not augmented: (pixels uint8 [384,128,3], row).
-
-    A file that cannot be read is returned as its error, as in training.
-    """
+class CropFiles(Dataset[Any], ABC):
+    """What is read from the files of crops. One that cannot be read is returned as its error: raised in a loader's
+    worker, it would arrive wrapped in a traceback. `readable` raises it."""
 
     def __init__(self, crops: Sequence[Crop]) -> None:
         self.crops = crops
@@ -153,11 +131,37 @@ class WholeCrops(Dataset["tuple[Tensor, int] | InvalidDataset"]):
     def __len__(self) -> int:
         return len(self.crops)
 
-    def __getitem__(self, row: int) -> tuple[Tensor, int] | InvalidDataset:
+    def __getitem__(self, key: Any) -> Any:
         try:
-            return torch.from_numpy(resize(read_crop(self.crops[row])).copy()), row
+            return self.read(key)
         except InvalidDataset as error:
             return error
+
+    @abstractmethod
+    def read(self, key: Any) -> Any:
+        """Raises InvalidDataset that names the file."""
+
+
+class _AugmentedCrops(CropFiles):
+    """Asked for as (row, seed): the seed alone decides the augmentation, whichever worker does it."""
+
+    def __init__(self, crops: Sequence[Crop]) -> None:
+        super().__init__(crops)
+        self.augment = augmentation()
+
+    def read(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        row, seed = key
+        pixels = torch.from_numpy(resize(read_crop(self.crops[row])).copy()).permute(2, 0, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.augment(pixels).permute(1, 2, 0), row
+
+
+class WholeCrops(CropFiles):
+    """Crops as they are, not augmented: (pixels uint8 [384,128,3], row)."""
+
+    def read(self, key: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(resize(read_crop(self.crops[key])).copy()), key
 
 
 def collate(items: list[tuple[Tensor, int] | InvalidDataset]) -> list[Tensor] | InvalidDataset:
@@ -165,8 +169,8 @@ def collate(items: list[tuple[Tensor, int] | InvalidDataset]) -> list[Tensor] | 
     return errors[0] if errors else default_collate(items)
 
 
-def readable(loader: DataLoader) -> Iterator[list[Tensor]]:
-    """The batches of a loader. Raises InvalidDataset for the first file that could not be read."""
+def readable(loader: DataLoader) -> Iterator[Any]:
+    """What a loader of CropFiles yields. Raises InvalidDataset for the first file that could not be read."""
     for loaded in loader:
         if isinstance(loaded, InvalidDataset):
             raise loaded

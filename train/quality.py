@@ -11,13 +11,12 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from qafm.errors import InvalidDataset
 from qafm.identifiability import identifiability
 from qafm.market1501 import Crop
 from qafm.perturbations import views
-from train.data import TrainingData, read_crop
+from train.data import CropFiles, TrainingData, read_crop, readable
 from train.files import whole_file
 from train.networks import IQA, Pixels
 from train.precision import autocast
@@ -59,9 +58,8 @@ def score_crops(
     loader = DataLoader(_Views(todo), batch_size=None, num_workers=settings.workers)
     columns = (TextColumn("    Q"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, torch.inference_mode():
-        for done, (crop, seen) in enumerate(zip(todo, progress.track(loader, total=len(todo)), strict=True), start=1):
-            if isinstance(seen, InvalidDataset):
-                raise seen
+        tracked = progress.track(readable(loader), total=len(todo))
+        for done, (crop, seen) in enumerate(zip(todo, tracked, strict=True), start=1):
             with autocast(settings.precision, device):
                 features = iqa(pixels(seen.to(device)))
             mine[crop.path.name] = identifiability(features.float().cpu().numpy())
@@ -82,20 +80,11 @@ def forget_scores(run: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-class _Views(Dataset["Tensor | InvalidDataset"]):
-    """The 35 views of each crop, uint8 [35,384,128,3]. An unreadable file is returned as its error."""
+class _Views(CropFiles):
+    """The 35 views of each crop, uint8 [35,384,128,3]."""
 
-    def __init__(self, crops: Sequence[Crop]) -> None:
-        self.crops = crops
-
-    def __len__(self) -> int:
-        return len(self.crops)
-
-    def __getitem__(self, row: int) -> Tensor | InvalidDataset:
-        try:
-            return torch.from_numpy(views(read_crop(self.crops[row])))
-        except InvalidDataset as error:
-            return error
+    def read(self, key: int) -> Tensor:
+        return torch.from_numpy(views(read_crop(self.crops[key])))
 
 
 def _sample(crops: Sequence[Crop], count: int, generator: np.random.Generator) -> list[Crop]:

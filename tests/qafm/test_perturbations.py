@@ -128,13 +128,11 @@ def test_a_perturbation_leaves_the_crop_alone():
     assert (crop == before).all()
 
 
-def test_views_are_the_resized_perturbations_and_always_the_same():
+def test_views_are_always_the_same_and_the_first_is_the_crop():
     crop = crop_of(128, 64)
     seen = views(crop)
     assert seen.shape == (35, HEIGHT, WIDTH, 3) and seen.dtype == np.uint8
     assert (seen[0] == resize(crop)).all()
-    for perturbation in PERTURBATIONS:
-        assert (seen[perturbation.index] == resize(perturbation.apply(crop))).all()
     assert (views(crop.copy()) == seen).all()
 
 
@@ -178,7 +176,7 @@ def test_command_refuses_what_is_no_picture(tmp_path, content):
 
 
 @pytest.mark.parametrize("size", [(128, 64), (31, 17), (4, 5), (77, 128), (384, 128), (1000, 400)])
-def test_sharing_work_changes_no_bit(size):
+def test_views_are_the_resized_perturbations_to_the_bit(size):
     crop = crop_of(*size)
     seen = views(crop)
     for perturbation in PERTURBATIONS:

@@ -132,7 +132,8 @@ def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, cons
             started = epoch_started = time.perf_counter()
             sums: Counter[str] = Counter()
             for number, batch in enumerate(batches.epoch(epoch)):
-                rate = _set_rates(stage, epoch + (number + 1) / steps)
+                # The middle of the step: neither the first nor the last one has a rate of 0.
+                rate = _set_rates(stage, epoch + (number + 0.5) / steps)
                 losses = _finite(stage.step(batch.to(stage.device), epoch), stage, epoch, number)
                 now = time.perf_counter()
                 speed, started = fabric.world_size * len(batch.rows) / (now - started), now
