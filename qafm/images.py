@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qafm.contract import HEIGHT, WIDTH
 from qafm.errors import InvalidImage
+from qafm.resampling import SMALL, enlarged
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_BYTES = 16 * 1024 * 1024
@@ -55,7 +56,9 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def resize(crop: np.ndarray) -> np.ndarray:
-    """The one resize: a crop uint8 [H,W,3] of any size to uint8 [384,128,3], bilinear with antialiasing (Pillow)."""
+    """The one resize: a crop uint8 [H,W,3] of any size to uint8 [384,128,3], bilinear, antialiased, as Pillow's."""
+    if crop.shape[:2] == SMALL:
+        return enlarged(crop)
     return np.asarray(Image.fromarray(crop).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
 
 

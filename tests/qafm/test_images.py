@@ -101,3 +101,14 @@ def test_resize_is_bilinear_with_antialiasing():
     got = resize(crop)
     assert got.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(got - expected).max() <= 1
+
+
+@pytest.mark.parametrize("values", [(0, 256), (250, 256), (0, 2)])
+def test_a_crop_of_market_1501s_size_is_resized_as_pillow_does_it_to_the_bit(values):
+    generator = np.random.default_rng(0)
+    for _ in range(20):  # nearly every pair of neighbouring values
+        crop = generator.integers(*values, (128, 64, 3), dtype=np.uint8)
+        for pixels in (crop, crop[::-1, ::-1]):
+            picture = Image.fromarray(np.ascontiguousarray(pixels))
+            expected = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+            assert np.array_equal(resize(pixels), expected)
