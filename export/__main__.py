@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from export.precision import parse_precisions
 from export.repository import DEFAULT_REPOSITORY, install
+from export.samples import load_samples
 from qafm.errors import ExportRefused, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 
@@ -26,13 +28,32 @@ def main(
     best: Annotated[
         bool, typer.Option("--best", help="The joint stage's epoch with the best validation mAP, not its last.")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16 (for GPUs) or int8; then exceptions by model, as in int8,apan=fp16.")
+    ] = "fp32",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The run's training data, for fp16 and int8; where it was at the training, if not given."),
+    ] = None,
+    tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="Write int8 graphs for TensorRT too, which takes another dialect of it.")
+    ] = False,
 ) -> None:
     """Export a trained run to ONNX, check it against PyTorch, and install it as a Triton model repository."""
     console = Console()
     try:
+        precisions = parse_precisions(precision)
         networks = load_networks(run, best=best)
-        with console.status("exporting and comparing with PyTorch"):
-            manifest = install(networks, repository, describe_run(run, best=best))
+        reduced = any(chosen != "fp32" for chosen in precisions.values())
+        manifest = install(
+            networks,
+            repository,
+            describe_run(run, best=best),
+            precisions=precisions,
+            samples=load_samples(run, data) if reduced else None,
+            tensorrt=tensorrt,
+            console=console,
+        )
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
@@ -41,7 +62,18 @@ def main(
         relative = " of the largest value" if difference["relative"] else ""
         table.add_row(name, f"{difference['measured']:.1e}{relative}", f"{difference['allowed']:.0e}")
     console.print(table)
+    if "fidelity" in manifest:
+        console.print(_fidelity_table(manifest["fidelity"]))
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
+
+
+def _fidelity_table(fidelity: dict[str, Any]) -> Table:
+    dialects = [name for name in fidelity if name != "images"]
+    table = Table("measure", *dialects, "expected", title=f"Against float32, on {fidelity['images']} held-out images")
+    for measure, judged in fidelity[dialects[0]].items():
+        values = [f"{fidelity[dialect][measure]['measured']:.4g}" for dialect in dialects]
+        table.add_row(measure, *values, judged["expected"])
+    return table
 
 
 def describe_run(run: Path, *, best: bool = False) -> dict[str, Any]:
@@ -49,7 +81,8 @@ def describe_run(run: Path, *, best: bool = False) -> dict[str, Any]:
     return {
         "run": run.resolve().name,
         "settings": load_run_settings(run).model_dump(mode="json"),
-        "data": json.loads((run / DATA_FILE).read_text()),
+        # Not where it was: a manifest is shown to whoever asks the server.
+        "data": {key: value for key, value in json.loads((run / DATA_FILE).read_text()).items() if key != "folder"},
         "checkpoints": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))

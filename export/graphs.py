@@ -20,7 +20,6 @@ from train.networks.apan import attribute_probabilities
 
 OPSET = 18
 """Old enough for the ONNX Runtime and TensorRT of every supported server."""
-GRAPH_FILE = "model.onnx"
 
 
 class APNGraph(nn.Module):

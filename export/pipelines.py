@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from export.graphs import GRAPH_FILE, graph_modules
+from export.graphs import graph_modules
 from qafm.alpha import AlphaNetwork
-from qafm.contract import ALPHA_FILE, MODELS
+from qafm.contract import ALPHA_FILE, MODELS, graph_path
 from qafm.identifiability import identifiability
 from qafm.perturbations import views
 from train.checkpoint import Networks
@@ -22,6 +22,7 @@ class Pipeline(ABC):
     """Crops to the ensemble's outputs. `run` is one network, by the contract's tensors."""
 
     weighting: AlphaNetwork
+    make_views = staticmethod(views)
 
     @abstractmethod
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -29,7 +30,7 @@ class Pipeline(ABC):
 
     def describe(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Crops, uint8 [H,W,3] each, as one batch. Returns the outputs of the `qafm` ensemble and FEATURES."""
-        seen = np.stack([views(crop) for crop in crops])
+        seen = np.stack([self.make_views(crop) for crop in crops])
         crop = seen[:, 0]
         outputs = {**self.run("apn", {"CROP": crop}), **self.run("apan", {"CROP": crop})}
         outputs |= self.run("iqa", {"VIEWS": seen})
@@ -52,14 +53,15 @@ class TorchPipeline(Pipeline):
         with torch.inference_mode():
             outputs = self.modules[model](*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return {tensor.name: output.numpy() for tensor, output in zip(spec.outputs, outputs, strict=True)}
+        return {tensor.name: output.float().numpy() for tensor, output in zip(spec.outputs, outputs, strict=True)}
 
 
 class OnnxPipeline(Pipeline):
-    """The exported graphs of a model repository, in ONNX Runtime on the CPU."""
+    """The exported graphs of a model repository, in ONNX Runtime on the CPU; with `tensorrt`, those for TensorRT."""
 
-    def __init__(self, repository: Path) -> None:
+    def __init__(self, repository: Path, *, tensorrt: bool = False) -> None:
         self.repository = repository
+        self.tensorrt = tensorrt
         self.weighting = AlphaNetwork.load(repository / "alpha" / "1" / ALPHA_FILE)
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
 
@@ -73,5 +75,5 @@ class OnnxPipeline(Pipeline):
         options = onnxruntime.SessionOptions()
         # As the server is set: threads that spin take the cores from the other networks.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self.repository / model / "1" / GRAPH_FILE
+        path = graph_path(self.repository, model, tensorrt=self.tensorrt)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -7,6 +7,7 @@ and the client holds a live server against it on connecting.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 HEIGHT, WIDTH = 384, 128
@@ -102,3 +103,16 @@ MANIFEST_PARAMETER = "manifest"
 """Name of the `parameters` entry of both ensembles that carries the manifest (JSON)."""
 ALPHA_FILE = "alpha.npz"
 """The weight network's arrays, in the version folder of the `alpha` model."""
+GRAPH_FILE = "model.onnx"
+"""An exported network, in the version folder of its model."""
+TENSORRT_GRAPH_FILE = "tensorrt.onnx"
+"""Beside it where TensorRT needs another dialect of the same network."""
+PLAN_FILE = "model.plan"
+"""What TensorRT made of one of the two, for the machine it is served on."""
+
+
+def graph_path(repository: Path, model: str, *, tensorrt: bool = False) -> Path:
+    """Where a model repository has the graph of a model; with `tensorrt`, the one that a plan is built from."""
+    folder = repository / model / "1"
+    own = folder / TENSORRT_GRAPH_FILE
+    return own if tensorrt and own.is_file() else folder / GRAPH_FILE

@@ -3,7 +3,7 @@
 RUN/settings.yaml            the resolved settings
 RUN/iqa.pt apan.pt joint.pt  one checkpoint a stage, replaced as a whole after each epoch
 RUN/iqa.best.pt ...          the networks of the epoch with the best validation mAP, the later of equals
-RUN/data.json                what it was trained on: name, counts, fingerprint
+RUN/data.json                what it was trained on: name, folder, counts, fingerprint
 RUN/identifiability.npz      Q of the training and held-out crops, as many as `joint.q_crops` says
 RUN/metrics.jsonl            one line a step, one more an epoch with its validation
 RUN/tensorboard/             the same as curves

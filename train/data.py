@@ -38,8 +38,8 @@ class TrainingData:
     """int64 [N], in 0..len(pids)-1."""
     attributes: np.ndarray
     """int8 [N,12], see `qafm.attributes`."""
-    name: str = ""
-    """Of the dataset folder."""
+    folder: Path = Path()
+    """Of the dataset, absolute."""
     warning: str | None = None
     """What a person should know before training on it."""
 
@@ -47,7 +47,8 @@ class TrainingData:
         """What a run says of its data: counts, and a hash of the names and sizes of all its files."""
         files = sorted((crop.path.name, crop.path.stat().st_size) for crop in (*self.crops, *self.held_out))
         return {
-            "name": self.name,
+            "name": self.folder.name,
+            "folder": str(self.folder),
             "crops": len(self.crops),
             "identities": len(self.pids),
             "held_out_crops": len(self.held_out),
@@ -80,7 +81,7 @@ def load_training_data(root: Path, seed: int) -> TrainingData:
         pids=trained,
         labels=np.array([label_of[crop.pid] for crop in crops]),
         attributes=require_attributes(attributes, [crop.pid for crop in crops], attribute_file),
-        name=Path(root).resolve().name,
+        folder=Path(root).resolve(),
         warning=shortfall("train", all_crops),
     )
 

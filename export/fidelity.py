@@ -1,0 +1,97 @@
+"""The gate of reduced precision: on people that no network was trained on, results must stay what float32 gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.pipelines import Pipeline
+from qafm.descriptors import Descriptors
+from qafm.errors import ExportRefused
+from qafm.market1501 import Crop
+from qafm.metrics import evaluate
+from train.data import read_crop
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a measured value must be: at least, or at most, `limit`. Nothing that is not a number holds."""
+
+    limit: float
+    least: bool = False
+
+    def holds(self, value: float) -> bool:
+        return value >= self.limit if self.least else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"at {'least' if self.least else 'most'} {self.limit:g}"
+
+
+BOUNDS = {
+    "descriptor_cosine": Bound(0.995, least=True),
+    "identifiability_spearman": Bound(0.99, least=True),
+    "alpha_difference": Bound(0.01),
+    "mAP_difference": Bound(0.005),
+}
+"""Of what `fidelity` measures."""
+
+
+def check_fidelity(
+    exact: Pipeline, reduced: Mapping[str, Pipeline], crops: Iterable[Crop]
+) -> dict[str, dict[str, float]]:
+    """Run crops one by one through all pipelines, and return the `fidelity` of each reduced one, by its name.
+
+    Raises ExportRefused where a value is out of its bound, InvalidDataset where a file cannot be read.
+    """
+    seen: list[Crop] = []
+    expected: list[dict[str, np.ndarray]] = []
+    got: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in reduced}
+    for crop in crops:
+        pixels = read_crop(crop)
+        seen.append(crop)
+        expected.append(exact.describe([pixels]))
+        for name, pipeline in reduced.items():
+            got[name].append(pipeline.describe([pixels]))
+    pids, camids = (np.array([getattr(crop, name) for crop in seen]) for name in ("pid", "camid"))
+    found = {name: fidelity(_stacked(expected), _stacked(outputs), pids, camids) for name, outputs in got.items()}
+    failed = [
+        f"{measure} is {measured[measure]:.4g} in {name}, expected {bound}"
+        for name, measured in found.items()
+        for measure, bound in BOUNDS.items()
+        if not bound.holds(measured[measure])
+    ]
+    if failed:
+        raise ExportRefused(
+            f"the reduced precision changes the results on {len(seen)} held-out images; nothing was installed: "
+            f"{'; '.join(failed)}. Keep the model that it comes from in a higher precision, as in "
+            "--precision int8,iqa=fp32"
+        )
+    return found
+
+
+def fidelity(
+    exact: Mapping[str, np.ndarray], reduced: Mapping[str, np.ndarray], pids: np.ndarray, camids: np.ndarray
+) -> dict[str, float]:
+    """How near the outputs of N images are, as arrays [N,...] by the contract's names.
+
+    descriptor_cosine, identifiability_spearman: mean cosine of the descriptors, rank correlation of Q.
+    alpha_difference: mean absolute difference of α. mAP_difference: the same of mAP, a fraction, every image a query
+    to all.
+    """
+    mean_ap = [
+        evaluate(described, described).mAP
+        for described in (Descriptors(outputs["DESCRIPTOR"], pids, camids) for outputs in (exact, reduced))
+    ]
+    q, reduced_q = (outputs["IDENTIFIABILITY"].ravel() for outputs in (exact, reduced))
+    return {
+        "descriptor_cosine": float((exact["DESCRIPTOR"] * reduced["DESCRIPTOR"]).sum(axis=1).mean()),
+        "identifiability_spearman": float(np.corrcoef(q.argsort().argsort(), reduced_q.argsort().argsort())[0, 1]),
+        "alpha_difference": float(np.abs(exact["ALPHA"] - reduced["ALPHA"]).mean()),
+        "mAP_difference": abs(mean_ap[0] - mean_ap[1]),
+    }
+
+
+def _stacked(outputs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}

@@ -1,0 +1,60 @@
+"""Real crops for reduced precision: training crops calibrate it, held-out people judge it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qafm.contract import CROP, MODELS, VIEWS
+from qafm.errors import InvalidDataset, InvalidSettings
+from qafm.images import resize
+from qafm.market1501 import Crop
+from qafm.perturbations import views
+from train.checkpoint import DATA_FILE, load_run_settings
+from train.data import load_training_data, read_crop
+
+CALIBRATION_CROPS = {CROP: 256, VIEWS: 32}
+"""How many a graph of that input is calibrated on; a picture has 35 views."""
+HELD_OUT_CROPS = 160
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`calibration`, crops that the networks were trained on, in random order, and `held_out`, of people they were
+    not: with whole identities, as far as they go."""
+
+    calibration: Sequence[Crop]
+    held_out: Sequence[Crop]
+
+
+def load_samples(run: Path, data: Path | None) -> Samples:
+    """The samples of a run from the dataset it was trained on: at `data`, or where it was then.
+
+    Raises InvalidDataset where that is other data, or no longer there; InvalidSettings where the run does not say
+    where it was.
+    """
+    trained_on = json.loads((run / DATA_FILE).read_text())
+    root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
+    if root is None:
+        raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
+    seed = load_run_settings(run).seed
+    loaded = load_training_data(root, seed)
+    if loaded.description()["sha256"] != trained_on["sha256"]:
+        raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
+    order = np.random.default_rng(seed).permutation(len(loaded.crops))
+    return Samples(
+        calibration=[loaded.crops[row] for row in order[: max(CALIBRATION_CROPS.values())]],
+        held_out=sorted(loaded.held_out, key=lambda crop: crop.pid)[:HELD_OUT_CROPS],
+    )
+
+
+def calibration_inputs(model: str, crops: Sequence[Crop]) -> Iterator[dict[str, np.ndarray]]:
+    """What a graph is calibrated on: its input by name, one crop at a time. Raises InvalidDataset."""
+    (tensor,) = MODELS[model].inputs
+    prepare = views if tensor == VIEWS else resize
+    for crop in crops[: CALIBRATION_CROPS[tensor]]:
+        yield {tensor.name: prepare(read_crop(crop))[np.newaxis]}
