@@ -7,7 +7,8 @@
 #
 # --shm-size: every Python model shares about 46 MB with the server, and more for large batches; Docker gives 64 MB.
 # In Kubernetes that is an emptyDir with medium: Memory at /dev/shm. Without a GPU leave out --gpus.
-# TensorRT plans: append `--config-name tensorrt` to the docker run command.
+# TensorRT: append `--config-name tensorrt` to the docker run command, and mount the models without `:ro`. Their plans
+# are built on the first start, which takes minutes, and kept beside the models.
 FROM nvcr.io/nvidia/tritonserver:26.07-py3
 
 # The image's Python is the system's own, and it is the one that runs the models: packages go there.
@@ -18,6 +19,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY qafm ./qafm
 COPY server ./server
 RUN python3 -m pip install .
+# NVIDIA's Python module of the TensorRT that the image has, without its libraries: it builds the plans.
+RUN python3 -m pip install --no-deps \
+  "tensorrt-cu13-bindings==$(dpkg-query --show --showformat '${Version}' 'libnvinfer1?' | cut -d- -f1)"
 
 # The image's own unprivileged account, by number so that Kubernetes can see it is not root.
 USER 1000:1000

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from qafm.errors import ServerFailed
 from server.installation import find_installation
+from server.plans import ensure_plans
 
 DRAIN_S = 10
 """How long a stopping server may finish the requests it has begun."""
@@ -95,6 +96,8 @@ class TritonServer:
         if self._supervisor is not None:
             raise RuntimeError("this server has been started already; stop it first")
         self._check_repository()
+        if planned := [model for model, path in self._variants().items() if _backend(path) == "tensorrt"]:
+            ensure_plans(self.repository, sorted(planned))
         installation = find_installation()
         try:
             self._take_ports()
@@ -266,11 +269,17 @@ class TritonServer:
     def _check_variant(self) -> None:
         """The server must have loaded the chosen configurations, not fallen back to config.pbtxt."""
         for model, path in sorted(self._variants().items()):
-            expected = re.search(r'^backend:\s*"(\w+)"', path.read_text(), re.MULTILINE)
+            expected = _backend(path)
             loaded = json.loads(self._get(f"/v2/models/{model}/config") or b"{}").get("backend")
-            if expected and loaded != expected[1]:
-                raise self._failure(f"model '{model}' runs on backend {loaded!r}; expected {expected[1]!r} from {path}")
+            if expected and loaded != expected:
+                raise self._failure(f"model '{model}' runs on backend {loaded!r}; expected {expected!r} from {path}")
 
     def _failure(self, what: str) -> ServerFailed:
         tail = self.log_tail()
         return ServerFailed(f"{what}; its log ends:\n{tail}" if tail else what)
+
+
+def _backend(config: Path) -> str | None:
+    """The backend that a model configuration names."""
+    found = re.search(r'^backend:\s*"(\w+)"', config.read_text(), re.MULTILINE)
+    return found[1] if found else None

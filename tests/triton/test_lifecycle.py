@@ -121,13 +121,9 @@ def test_a_variant_is_what_the_server_loads(exported_repository, tmp_path):
         assert connection.get_model_config("apn").config.instance_group[0].count == 1
 
 
-def test_tensorrt_fails_with_the_reason_where_the_server_has_no_such_backend(exported_repository):
-    server = TritonServer(exported_repository, config_name="tensorrt").start()
-    try:
-        with pytest.raises(ServerFailed, match="tensorrt"):
-            server.wait_until_ready(60)
-    finally:
-        server.stop()
+def test_tensorrt_fails_with_the_reason_where_there_is_none(exported_repository):
+    with pytest.raises(ServerFailed, match="(?i)tensorrt"):
+        TritonServer(exported_repository, config_name="tensorrt").start()
 
 
 PROGRAM = """
