@@ -12,7 +12,7 @@ import sys
 import time
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from client import defaults
 from client.report import METRIC_LABELS, Report, now, write_report
+from qafm.contract import QAFM, QAFM_FIXED_ALPHA
 from qafm.descriptors import RANKED_FIELDS, read_descriptors, write_descriptors
 from qafm.errors import (
     ContractMismatch,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from client.ablation import Ablation
     from client.description import Description
     from client.evaluation import DescribedDataset, OnError
+    from client.load_test import Load
     from qafm.attributes import HeadAccuracy
 
 # gRPC is imported by the commands that talk to a server: `client score` starts at once.
@@ -71,6 +73,11 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write the result to t
 
 class Split(str, Enum):
     query = "query"
+
+
+class Ensemble(str, Enum):
+    qafm = QAFM
+    qafm_fixed_alpha = QAFM_FIXED_ALPHA
 
 
 class OnErrorChoice(str, Enum):
@@ -212,6 +219,36 @@ def score(
     _output.print(_counts(metrics))
 
 
+@app.command("bench")
+def bench_command(
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout: its queries are sent.")],
+    url: Url = defaults.URL,
+    connect_timeout_s: ConnectTimeout = defaults.CONNECT_TIMEOUT_S,
+    model: Annotated[Ensemble, typer.Option(help="The ensemble to measure.")] = Ensemble.qafm,
+    concurrency: Annotated[
+        str, typer.Option(help="Requests in flight: a number, or FIRST:LAST or FIRST:LAST:STEP.")
+    ] = "1:4",
+    images: Annotated[int, typer.Option(min=1, help="How many different queries to send, in turn.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of one measurement; three at least are made.")] = 10.0,
+    json_file: Json = None,
+) -> None:
+    """Measure a server under load with perf_analyzer: throughput, latency, and where the time goes."""
+    from client.load_test import find_perf_analyzer, load_test
+    from qafm.market1501 import list_split
+
+    in_flight = _parse_range(concurrency)
+    perf_analyzer = find_perf_analyzer()
+    queries = list_split(data, "query")
+    sent = [crop.path.read_bytes() for crop in queries[:: max(1, len(queries) // images)][:images]]
+    manifest = asyncio.run(_manifest(url, connect_timeout_s))
+    with _errors.status(f"perf_analyzer: {model.value}, {concurrency} in flight"):
+        loads = load_test(url, model.value, sent, concurrency=in_flight, seconds=seconds, perf_analyzer=perf_analyzer)
+    if json_file is not None:
+        result = {"model": model.value, "images": len(sent), "loads": [load.summary() for load in loads]}
+        json_file.write_text(json.dumps({**result, "manifest": manifest}, indent=2) + "\n")
+    _print_loads(model.value, loads)
+
+
 async def _describe_dataset(
     data: Path,
     report: Path,
@@ -239,6 +276,14 @@ async def _describe_dataset(
         )
 
 
+async def _manifest(url: str, connect_timeout_s: float) -> dict[str, Any]:
+    """What a server says it serves, once it is ready and its models are those of the contract."""
+    from client.reid import ReidClient
+
+    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+        return client.manifest
+
+
 async def _sweep_alpha(url: str, connect_timeout_s: float, data: Path, described: DescribedDataset) -> Ablation:
     from client.ablation import sweep_alpha
     from client.reid import ReidClient
@@ -254,6 +299,42 @@ async def _describe_images(
 
     async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
         return [result async for result in client.describe_many(images, return_errors=True)]
+
+
+def _parse_range(text: str) -> tuple[int, int, int]:
+    """First, last and step of "4", "1:4" or "1:8:2"."""
+    try:
+        numbers = [int(part) for part in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) == 2:
+        numbers.append(1)
+    if len(numbers) != 3 or not 1 <= numbers[0] <= numbers[1] or numbers[2] < 1:
+        raise typer.BadParameter(
+            f"expected a number from 1, or FIRST:LAST or FIRST:LAST:STEP, got {text!r}", param_hint="--concurrency"
+        )
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _print_loads(model: str, loads: list[Load]) -> None:
+    """Throughput and latency at each concurrency, and the time in each composing model at the best of them."""
+    table = Table(title=f"{model} under load")
+    for name in ("In flight", "images/s", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(name, justify="right")
+    for load in loads:
+        latencies = (f"{value:.0f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms))
+        table.add_row(str(load.concurrency), f"{load.images_per_second:.2f}", *latencies)
+    _output.print(table)
+    best = max(loads, key=lambda load: load.images_per_second)
+    table = Table(title=f"A request in each model, {best.concurrency} in flight")
+    table.add_column("")
+    for name in ("queue ms", "compute ms"):
+        table.add_column(name, justify="right")
+    for name, time_in in best.models.items():
+        table.add_row(name, f"{time_in.queue_ms:.1f}", f"{time_in.compute_ms:.1f}")
+    _output.print(table)
 
 
 def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:

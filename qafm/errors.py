@@ -11,6 +11,7 @@
     ├── ContractMismatch    a server whose models are not the ones this client was written for
     ├── ServerUnreachable   no server answers at the given address
     ├── ServerFailed        a server that does not start, or died
+    ├── LoadTestFailed      a load test that could not be run, or measured nothing
     └── RequestFailed       a request that the server answered with an error
 
 A message says what was wrong, what was expected, what was found and what to do next.
@@ -59,6 +60,10 @@ class ServerUnreachable(QafmError):
 
 class ServerFailed(QafmError):
     """The server could not be started, or died."""
+
+
+class LoadTestFailed(QafmError):
+    """A load test could not be run, or measured nothing."""
 
 
 class RequestFailed(QafmError):

@@ -1,0 +1,146 @@
+"""A load test of a served ensemble, with real crops: NVIDIA's perf_analyzer does it, this prepares and reads it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from qafm.contract import ALPHA, IMAGE, QAFM_FIXED_ALPHA
+from qafm.errors import LoadTestFailed
+
+ENVIRONMENT_VARIABLE = "PERF_ANALYZER"
+_HOW_TO_GET_IT = (
+    "install it with `pip install perf-analyzer` on a system with glibc 2.38 or later (Debian 13, Ubuntu 24.04), or "
+    f"take it from NVIDIA's Triton SDK image, and name the binary in {ENVIRONMENT_VARIABLE} if it is not on PATH"
+)
+# What the server did with a request, in the columns of the report of an ensemble or of one of its models.
+_QUEUE = "Server Queue"
+_COMPUTE = ("Server Compute Input", "Server Compute Infer", "Server Compute Output")
+
+
+@dataclass(frozen=True)
+class ModelTime:
+    """Mean time of one request in a composing model, in milliseconds: waiting, and being computed."""
+
+    queue_ms: float
+    compute_ms: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was measured with `concurrency` requests in flight all the time, one image each.
+
+    images_per_second: answered. p50_ms, p95_ms, p99_ms: latency that a client sees. models: by name.
+    """
+
+    concurrency: int
+    images_per_second: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    models: dict[str, ModelTime]
+
+    def summary(self) -> dict[str, object]:
+        """The same as plain numbers, for JSON."""
+        return asdict(self)
+
+
+def find_perf_analyzer() -> str:
+    """The binary to run: what PERF_ANALYZER names, or `perf_analyzer` on PATH. Raises LoadTestFailed."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    found = shutil.which(named or "perf_analyzer")
+    if found is None:
+        what = f"{ENVIRONMENT_VARIABLE} names {named}, which cannot be run" if named else "no perf_analyzer on PATH"
+        raise LoadTestFailed(f"{what}; {_HOW_TO_GET_IT}")
+    # On older systems pip installs an empty package in its place.
+    answer = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    if "Perf Analyzer" not in answer.stdout:
+        said = (answer.stderr or answer.stdout).strip().splitlines()
+        raise LoadTestFailed(
+            f"{found} is no working perf_analyzer ({said[-1] if said else 'it says nothing'}); {_HOW_TO_GET_IT}"
+        )
+    return found
+
+
+def load_test(
+    url: str,
+    model: str,
+    images: Sequence[bytes],
+    *,
+    concurrency: tuple[int, int, int] = (1, 4, 1),
+    seconds: float = 10.0,
+    requests: int | None = None,
+    perf_analyzer: str,
+) -> list[Load]:
+    """Send `images`, encoded files, in turn to an ensemble, at each concurrency of a range (first, last, step).
+
+    url: HOST:PORT of the gRPC endpoint. seconds: of one measurement; they are repeated until three agree within a
+    tenth, ten times at most. requests: measure once, over so many. Raises LoadTestFailed where nothing was measured.
+    """
+    with tempfile.TemporaryDirectory(prefix="load-test-") as name:
+        folder = Path(name)
+        (folder / "input.json").write_text(json.dumps({"data": [_request(model, image) for image in images]}))
+        command = [perf_analyzer, "-m", model, "-u", url, "-i", "grpc", "--input-data", "input.json"]
+        command += ["--concurrency-range", ":".join(map(str, concurrency))]
+        length = ("--request-count", requests) if requests else ("--measurement-interval", round(1000 * seconds))
+        command += map(str, length)
+        # A bare name in the folder it runs in: with a path it drops the composing models' files.
+        command += ["-f", "report.csv"]
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        # It can end with 0 and have measured nothing, or only a part.
+        loads = _read(folder)
+        first, last, step = concurrency
+        missing = sorted(set(range(first, last + 1, step)) - {load.concurrency for load in loads})
+        if ended.returncode or missing or not all(load.images_per_second > 0 for load in loads):
+            said = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-15:])
+            raise LoadTestFailed(
+                f"perf_analyzer ended with {ended.returncode} and has no result for concurrency "
+                f"{', '.join(map(str, missing)) or 'any'}; it says:\n{said}"
+            )
+        return loads
+
+
+def _request(model: str, image: bytes) -> dict[str, object]:
+    """One image as perf_analyzer reads it: a string tensor is 4 bytes of length, little-endian, and the bytes."""
+    encoded = base64.b64encode(len(image).to_bytes(4, "little") + image).decode()
+    request: dict[str, object] = {IMAGE.name: {"b64": encoded}}
+    if model == QAFM_FIXED_ALPHA:
+        request[ALPHA.name] = [0.5]
+    return request
+
+
+def _read(folder: Path) -> list[Load]:
+    models = {path.name.rsplit("_v", 1)[0]: _rows(path) for path in sorted(folder.glob("*_v*.report.csv"))}
+    return [
+        Load(
+            concurrency=number,
+            images_per_second=float(row["Inferences/Second"]),
+            p50_ms=_milliseconds(row, "p50 latency"),
+            p95_ms=_milliseconds(row, "p95 latency"),
+            p99_ms=_milliseconds(row, "p99 latency"),
+            models={
+                name: ModelTime(_milliseconds(rows[number], _QUEUE), _milliseconds(rows[number], *_COMPUTE))
+                for name, rows in models.items()
+            },
+        )
+        for number, row in _rows(folder / "report.csv").items()
+    ]
+
+
+def _rows(path: Path) -> dict[int, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        return {int(row["Concurrency"]): row for row in csv.DictReader(file)}
+
+
+def _milliseconds(row: dict[str, str], *columns: str) -> float:
+    return sum(float(row[column]) for column in columns) / 1000
