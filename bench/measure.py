@@ -35,15 +35,17 @@ class Ratio:
         return f"{self.slow} / {self.fast}: {self.median:.3f} ({self.low:.3f} to {self.high:.3f}){promised}"
 
 
-def interleave(variants: Mapping[str, Callable[[], None]], rounds: int, *, console: Console) -> dict[str, list[float]]:
-    """Seconds of each variant in each round. One round before the first is not counted."""
+def interleave(
+    variants: Mapping[str, Callable[[], float | None]], rounds: int, *, console: Console
+) -> dict[str, list[float]]:
+    """Seconds of each variant in each round: what it took, or what it returns. One round before is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in track(range(rounds + 1), "measuring", console=console):
         for name, run in variants.items():
             started = time.perf_counter()
-            run()
+            own = run()
             if number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(time.perf_counter() - started if own is None else own)
     return seconds
 
 

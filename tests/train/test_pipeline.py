@@ -204,9 +204,10 @@ def test_what_is_refused_leaves_no_run(dataset, tmp_path):
 def test_the_curves_are_those_of_the_metrics(dataset, finished, tmp_path, monkeypatch):
     """Also where a killed attempt had logged steps that were then done again."""
     killed_in = JointStage.step
+    steps = itertools.count()
 
     def killed(self, batch, epoch):
-        if epoch == 1:
+        if epoch == 1 and next(steps) == 1:
             raise Killed
         return killed_in(self, batch, epoch)
 
