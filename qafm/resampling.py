@@ -129,7 +129,7 @@ def _edges(height: int, width: int, spans: tuple[Span, ...]) -> tuple[_Edges, _E
 
 def _weigh(values: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
     """uint8, the sums of uint8 values by weights along an axis, rounded as Pillow does."""
-    total = (values * weights).sum(axis=axis) + (1 << (_FRACTION_BITS - 1))
+    total: np.ndarray = (values * weights).sum(axis=axis) + (1 << (_FRACTION_BITS - 1))
     return (total >> _FRACTION_BITS).astype(np.uint8)
 
 
