@@ -43,7 +43,8 @@ def check_fidelity(
 ) -> dict[str, dict[str, float]]:
     """Run crops one by one through all pipelines, and return the `fidelity` of each reduced one, by its name.
 
-    Raises ExportRefused where a value is out of its bound, InvalidDataset where a file cannot be read.
+    Raises ExportRefused where a value is out of its bound or an output not finite, InvalidDataset where a file cannot
+    be read.
     """
     seen: list[Crop] = []
     expected: list[dict[str, np.ndarray]] = []
@@ -53,7 +54,13 @@ def check_fidelity(
         seen.append(crop)
         expected.append(exact.describe([pixels]))
         for name, pipeline in reduced.items():
-            got[name].append(pipeline.describe([pixels]))
+            outputs = pipeline.describe([pixels])
+            if broken := [tensor for tensor, values in outputs.items() if not np.isfinite(values).all()]:
+                raise ExportRefused(
+                    f"the reduced precision overflows in {name}: {', '.join(broken)} of {crop.path.name} is not "
+                    "finite; nothing was installed. Keep the model that it comes from in a higher precision"
+                )
+            got[name].append(outputs)
     pids, camids = (np.array([getattr(crop, name) for crop in seen]) for name in ("pid", "camid"))
     found = {name: fidelity(_stacked(expected), _stacked(outputs), pids, camids) for name, outputs in got.items()}
     failed = [

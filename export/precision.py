@@ -1,7 +1,8 @@
 """The arithmetic of an exported graph: float32 as it was trained, float16, or int8 with quantised operators.
 
 int8 has two dialects. ONNX Runtime is fast on a CPU with uint8 activations of any zero point; TensorRT takes only
-symmetric int8, and biases in floating point. Both are written from one calibration.
+symmetric int8, and biases in floating point. Both are written from one calibration. Weights have all eight bits: on an
+x86 CPU without VNNI, sums of products may saturate, which a gate passed on one that has it does not show.
 """
 
 from __future__ import annotations

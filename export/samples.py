@@ -34,8 +34,8 @@ class Samples:
 def load_samples(run: Path, data: Path | None) -> Samples:
     """The samples of a run from the dataset it was trained on: at `data`, or where it was then.
 
-    Raises InvalidDataset where that is other data, or no longer there; InvalidSettings where the run does not say
-    where it was.
+    Raises InvalidDataset where that is other data, no longer there, or has no held-out person under two cameras;
+    InvalidSettings where the run does not say where it was.
     """
     trained_on = json.loads((run / DATA_FILE).read_text())
     root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
@@ -45,10 +45,16 @@ def load_samples(run: Path, data: Path | None) -> Samples:
     loaded = load_training_data(root, seed)
     if loaded.description()["sha256"] != trained_on["sha256"]:
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
+    held_out = sorted(loaded.held_out, key=lambda crop: crop.pid)[:HELD_OUT_CROPS]
+    if len({(crop.pid, crop.camid) for crop in held_out}) == len({crop.pid for crop in held_out}):
+        raise InvalidDataset(
+            f"{root}: none of the {len(held_out)} held-out crops shows a person that another camera saw too; reduced "
+            "precision is judged by finding them, so export in fp32 or train on more cameras"
+        )
     order = np.random.default_rng(seed).permutation(len(loaded.crops))
     return Samples(
         calibration=[loaded.crops[row] for row in order[: max(CALIBRATION_CROPS.values())]],
-        held_out=sorted(loaded.held_out, key=lambda crop: crop.pid)[:HELD_OUT_CROPS],
+        held_out=held_out,
     )
 
 

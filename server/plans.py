@@ -5,24 +5,27 @@
     <model>/1/model.plan.json                what the plan was made from and for
 
 A plan fits one version of TensorRT and one GPU architecture. One that was made for others, or from another graph, is
-built again.
+built again. `python -m server.plans REPOSITORY MODEL...` does so in a process of its own, and takes its memory on the
+GPU with it.
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import hashlib
 import importlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from qafm.contract import MAX_BATCH_SIZE, MODELS, PLAN_FILE, VIEWS, graph_path
+from qafm.contract import GRAPHS, MAX_BATCH_SIZE, MODELS, PLAN_FILE, VIEWS, graph_path
 from qafm.errors import ServerFailed
 
 SIDECAR_FILE = f"{PLAN_FILE}.json"
@@ -63,12 +66,12 @@ def ensure_plans(
         if found == wanted:
             continue
         why = "there is none" if found is None else "; ".join(_differences(found, wanted))
-        report(f"building the TensorRT plan of model '{model}' ({why}); this takes minutes")
-        built = build_plan(tensorrt, graph, model, compute_capability)
         try:
-            # Between the two the plan has no sidecar: it would be built again, never served for what it is not.
-            sidecar.unlink(missing_ok=True)
-            _write(plan, built)
+            # Before the minutes of building: a folder that is read-only is found out here. And until the new sidecar is
+            # there the plan has none: it would be built again, never served for what it is not.
+            _write(sidecar, b"")
+            report(f"building the TensorRT plan of model '{model}' ({why}); this takes minutes")
+            _write(plan, build_plan(tensorrt, graph, model, compute_capability))
             _write(sidecar, json.dumps(asdict(wanted), indent=2).encode())
         except OSError as error:
             raise ServerFailed(
@@ -143,19 +146,41 @@ def _write(path: Path, content: bytes) -> None:
 
 def _tensorrt() -> ModuleType:
     # The second is NVIDIA's package without libraries of its own, for where TensorRT is installed.
+    reasons = []
     for name in ("tensorrt", "tensorrt_bindings"):
-        with contextlib.suppress(ModuleNotFoundError):
+        try:
             return importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            reasons.append(str(error))
     raise ServerFailed(
-        "there is no Python module tensorrt, which builds the plans; serve in the image that the Dockerfile makes, or "
-        "without --config-name"
+        f"TensorRT's Python module, which builds the plans, cannot be imported ({'; '.join(reasons)}); serve in the "
+        "image that the Dockerfile makes, or without --config-name"
     )
 
 
 def _compute_capability() -> str:
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
         raise ServerFailed(f"TensorRT needs a GPU, and {command[0]} finds none: {error}") from error
-    return answer.stdout.split()[0]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m server.plans",
+        description="Build the TensorRT plans that are missing or do not fit this machine.",
+    )
+    parser.add_argument("repository", type=Path, help="a model repository, as `python -m export` writes it")
+    parser.add_argument("models", nargs="+", choices=GRAPHS, metavar="model", help=", ".join(GRAPHS))
+    options = parser.parse_args(arguments)
+    try:
+        ensure_plans(options.repository, options.models, report=partial(print, flush=True))
+    except ServerFailed as error:
+        print(f"server: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

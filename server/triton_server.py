@@ -19,7 +19,6 @@ from typing import BinaryIO
 
 from qafm.errors import ServerFailed
 from server.installation import find_installation
-from server.plans import ensure_plans
 
 DRAIN_S = 10
 """How long a stopping server may finish the requests it has begun."""
@@ -92,13 +91,15 @@ class TritonServer:
         return self._supervisor is not None and self._supervisor.poll() is None
 
     def start(self) -> TritonServer:
-        """Start the server's process and return at once. Raises ServerFailed where it cannot be started."""
+        """Start the server's process and return at once; TensorRT plans that it lacks are built before, for minutes.
+
+        Raises ServerFailed where it cannot be started.
+        """
         if self._supervisor is not None:
             raise RuntimeError("this server has been started already; stop it first")
         self._check_repository()
-        if planned := [model for model, path in self._variants().items() if _backend(path) == "tensorrt"]:
-            ensure_plans(self.repository, sorted(planned))
         installation = find_installation()
+        self._build_plans()
         try:
             self._take_ports()
             # One prefix a server: whatever it leaves in /dev/shm after a crash is known to be its own.
@@ -231,6 +232,16 @@ class TritonServer:
                 f"no model in {self.repository} has configs/{self.config_name}.pbtxt; "
                 f"known names: {', '.join(known) or 'none'}"
             )
+
+    def _build_plans(self) -> None:
+        """Have the plans of the chosen variant built where they are missing or do not fit this machine."""
+        planned = sorted(model for model, path in self._variants().items() if _backend(path) == "tensorrt")
+        if not planned:
+            return
+        command = [sys.executable, "-m", "server.plans", str(self.repository), *planned]
+        built = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if built.returncode:
+            raise ServerFailed(built.stderr.strip().removeprefix("server: "))
 
     def _take_ports(self) -> None:
         """Settle on ports and hold them until the server has them: it binds after loading every model."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from google.protobuf import text_format
 from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
-from export.fidelity import BOUNDS, fidelity
+from export.fidelity import BOUNDS, check_fidelity, fidelity
+from export.pipelines import TorchPipeline
 from export.precision import parse_precisions, write_float16, write_int8
 from export.repository import install
 from export.samples import Samples, calibration_inputs, load_samples
@@ -23,6 +26,7 @@ from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings
 from qafm.images import resize
 from qafm.market1501 import Crop
 from qafm.perturbations import views
+from server.plans import build_plan
 from tests.seeded_repository import seeded_networks
 from train.data import load_training_data, read_crop
 from train.settings import load_preset, save_settings
@@ -127,6 +131,15 @@ def test_each_target_gets_its_dialect_of_int8(reduced, model):
 
 
 @exports
+@pytest.mark.parametrize("model", GRAPHS)
+@pytest.mark.parametrize("precision", ["float16", "tensorrt"])
+def test_tensorrt_parses_and_builds_what_is_meant_for_it(reduced, model, precision):
+    """For a GPU that need not be there; float32 is built in tests/server/test_plans.py."""
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    assert len(build_plan(tensorrt, reduced / f"{model}.{precision}.onnx", model, "8.9")) > 0
+
+
+@exports
 def test_float16_is_typed(reduced):
     graph = onnx.load(reduced / "iqa.float16.onnx").graph
     assert types_of(graph)["Conv"] == {"FLOAT16"}
@@ -196,6 +209,18 @@ def test_a_bad_calibration_is_refused_and_installs_nothing(tmp_path, samples):
     assert list(tmp_path.iterdir()) == [grey]
 
 
+class Overflowing(TorchPipeline):
+    def run(self, model, inputs):
+        found = super().run(model, inputs)
+        return found if model != "apn" else {name: values * np.inf for name, values in found.items()}
+
+
+def test_an_overflow_is_refused_by_name(samples):
+    exact = TorchPipeline(seeded_networks())
+    with pytest.raises(ExportRefused, match=r"overflows in half: VISUAL.* of 0.*\.jpg is not finite"):
+        check_fidelity(exact, {"half": Overflowing(seeded_networks())}, samples.held_out[:1])
+
+
 def test_reduced_precision_needs_crops(tmp_path):
     with pytest.raises(InvalidSettings, match="apn, apan, iqa: expected samples"):
         install(seeded_networks(), tmp_path / "models", {}, precisions=parse_precisions("int8"))
@@ -220,6 +245,18 @@ def test_samples_are_of_the_data_that_the_run_was_trained_on(run, dataset, tmp_p
     make_dataset(replace(RECIPE, seed=1), other)
     with pytest.raises(InvalidDataset, match="not the data that .*run was trained on; name that with --data"):
         load_samples(run, other)
+
+
+def test_held_out_people_must_be_seen_by_two_cameras(run, dataset, tmp_path):
+    single = tmp_path / "single"
+    shutil.copytree(dataset, single)
+    for path in (single / "bounding_box_train").glob("*.jpg"):
+        path.rename(path.with_name(re.sub("_c.s", "_c1s", path.name)))
+    (run / "data.json").write_text(json.dumps(load_training_data(single, seed=0).description()))
+    with pytest.raises(
+        InvalidDataset, match="none of the .* held-out crops shows a person that another camera saw too"
+    ):
+        load_samples(run, None)
 
 
 def test_data_that_is_gone_or_was_never_named_is_asked_for(run, dataset):

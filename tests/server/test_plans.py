@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -82,6 +83,16 @@ def test_a_plan_that_may_not_belong_to_its_graph_is_built_again(repository, tens
     assert build(repository, tensorrt) == []
 
 
+def test_the_plan_is_built_from_tensorrts_own_graph_where_there_is_one(repository, tensorrt):
+    path = graph_path(repository, "fusion")
+    own = path.with_name("tensorrt.onnx")
+    path.rename(own)
+    path.write_bytes(b"not for TensorRT")
+    build(repository, tensorrt)
+    origin = json.loads(sidecar(repository).read_text())
+    assert origin["graph_sha256"] == hashlib.sha256(own.read_bytes()).hexdigest()
+
+
 def test_a_plan_for_another_gpu_is_built_again(repository, tensorrt):
     build(repository, tensorrt)
     (reported,) = build(repository, tensorrt, capability="8.6")
@@ -105,8 +116,10 @@ def test_a_repository_that_cannot_be_written_says_so(repository, tensorrt, monke
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    reported = []
     with pytest.raises(ServerFailed, match=r"model\.plan.*Read-only.*writable"):
-        build(repository, tensorrt)
+        ensure_plans(repository, ["fusion"], tensorrt=tensorrt, compute_capability=CAPABILITY, report=reported.append)
+    assert not reported, "it is found out before minutes of building"
 
 
 def test_without_a_gpu_the_reason_is_said(repository, tensorrt, monkeypatch):
