@@ -10,12 +10,15 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from client import defaults
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from client.description import Description
     from client.evaluation import DescribedDataset, OnError
     from client.load_test import Load
+    from client.reid import ReidClient
+    from client.search import Gallery
     from qafm.attributes import HeadAccuracy
 
 # gRPC is imported by the commands that talk to a server: `client score` starts at once.
@@ -111,16 +116,28 @@ def evaluate_command(
     concurrency: Annotated[
         int, typer.Option(min=1, max=1024, help="Requests in flight at once.")
     ] = defaults.CONCURRENCY,
+    request_timeout_s: Annotated[
+        float, typer.Option("--request-timeout", min=0, help="Seconds to wait for the answer to one request.")
+    ] = defaults.REQUEST_TIMEOUT_S,
+    retry_s: Annotated[
+        float, typer.Option("--retry", min=0, help="Seconds to try again while the server is away.")
+    ] = defaults.RETRY_S,
     sweep_alpha: Annotated[
         bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
     ] = False,
 ) -> None:
-    """Evaluate a server on the queries and the gallery of a dataset, and write a report."""
-    from client.evaluation import measure_baseline
+    """Evaluate a server on the queries and the gallery of a dataset, and write a report.
+
+    Interrupted at any moment, the same command goes on with the images that are left.
+    """
+    from client.evaluation import JOURNAL_FILE, measure_baseline
     from client.progress import progress
 
     start = time.perf_counter()
-    described = asyncio.run(_describe_dataset(data, report, limit, url, connect_timeout_s, on_error.value, concurrency))
+    connect = partial(
+        _connect, url, connect_timeout_s=connect_timeout_s, request_timeout_s=request_timeout_s, retry_s=retry_s
+    )
+    described = asyncio.run(_describe_dataset(connect, data, report, limit, on_error.value, concurrency))
     for name in ("report.json", "report.html"):
         # An earlier result must not stand beside the descriptors of this one.
         (report / name).unlink(missing_ok=True)
@@ -138,7 +155,7 @@ def evaluate_command(
         _say_error(f"there is nothing to measure, because images failed: {error}")
         raise typer.Exit(FAILURES) from error
     metrics_s = time.perf_counter() - before_metrics
-    ablation = asyncio.run(_sweep_alpha(url, connect_timeout_s, data, described)) if sweep_alpha else None
+    ablation = asyncio.run(_sweep_alpha(connect, data, described)) if sweep_alpha else None
     before_baseline = time.perf_counter()
     baseline = measure_baseline(described, lambda name, total: progress(_errors, name, total))
     ended = time.perf_counter()
@@ -161,6 +178,8 @@ def evaluate_command(
         },
     )
     write_report(report, result)
+    if not described.unanswered:
+        (report / JOURNAL_FILE).unlink(missing_ok=True)
     _output.print(_metrics_table(metrics, baseline))
     if described.attributes:
         _output.print(_attributes_table(described.attributes))
@@ -174,7 +193,10 @@ def evaluate_command(
         soft_wrap=True,
     )
     if failed := len(described.failed_images):
-        _say_error(f"left out of the result because they could not be described: {failed} image(s), named above")
+        again = (
+            "; the same command tries only those again that the server did not answer" if described.unanswered else ""
+        )
+        _say_error(f"left out of the result because they could not be described: {failed} image(s), named above{again}")
         raise typer.Exit(FAILURES)
 
 
@@ -199,6 +221,41 @@ def describe(
     for error in failed:
         _say_error(str(error))
     if failed:
+        raise typer.Exit(FAILURES)
+
+
+@app.command("search")
+def search_command(
+    image: Annotated[Path, typer.Argument(help="The person to look for: a JPEG, PNG, WebP or BMP file.")],
+    gallery: Annotated[Path, typer.Option(help="A folder of crops, or descriptors of them (.npz).")],
+    top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="What the paths in an .npz are relative to: the dataset's folder.")
+    ] = None,
+    url: Url = defaults.URL,
+    connect_timeout_s: ConnectTimeout = defaults.CONNECT_TIMEOUT_S,
+    json_file: Json = None,
+) -> None:
+    """Find a person in a folder of crops, or in descriptors of them."""
+    from client.search import read_gallery, search, write_page
+
+    kept = None if gallery.is_dir() else read_gallery(gallery, images)
+    description, found, failed = asyncio.run(_describe_search(image, gallery, kept, url, connect_timeout_s))
+    matches = search(description.descriptor, found, top)
+    table = Table()
+    for name, justify in (("", "right"), ("Distance", "right"), ("Image", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for rank, match in enumerate(matches, start=1):
+        table.add_row(str(rank), f"{match.distance:.3f}", escape(str(match.path)))
+    _output.print(table)
+    if json_file is not None:
+        listed = [{"path": str(match.path), "distance": match.distance} for match in matches]
+        json_file.write_text(json.dumps({"image": str(image), "matches": listed}, indent=2) + "\n")
+    if html is not None:
+        write_page(html, image, matches)
+    if failed:
+        _say_error(f"left out because they could not be described: {failed} image(s), named above")
         raise typer.Exit(FAILURES)
 
 
@@ -249,55 +306,78 @@ def bench_command(
     _print_loads(model.value, loads)
 
 
+def _connect(url: str, **timeouts_s: float) -> ReidClient:
+    from client.reid import ReidClient
+
+    return ReidClient(url, **timeouts_s)
+
+
 async def _describe_dataset(
+    connect: Callable[[], ReidClient],
     data: Path,
     report: Path,
     limit: int | None,
-    url: str,
-    connect_timeout_s: float,
     on_error: OnError,
     concurrency: int,
 ) -> DescribedDataset:
     from client.evaluation import describe_dataset, read_dataset
     from client.progress import progress
-    from client.reid import ReidClient
 
     dataset = read_dataset(data, limit)
     for warning in dataset.warnings:
-        _errors.print(f"client: warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        _warn(warning)
     report.mkdir(parents=True, exist_ok=True)
-    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+    async with connect() as client:
         return await describe_dataset(
             client,
             dataset,
+            report,
             on_error=on_error,
             concurrency=concurrency,
             progress=lambda name, total: progress(_errors, name, total),
+            warn=_warn,
         )
 
 
 async def _manifest(url: str, connect_timeout_s: float) -> dict[str, Any]:
     """What a server says it serves, once it is ready and its models are those of the contract."""
-    from client.reid import ReidClient
-
-    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+    async with _connect(url, connect_timeout_s=connect_timeout_s) as client:
         return client.manifest
 
 
-async def _sweep_alpha(url: str, connect_timeout_s: float, data: Path, described: DescribedDataset) -> Ablation:
+async def _sweep_alpha(connect: Callable[[], ReidClient], data: Path, described: DescribedDataset) -> Ablation:
     from client.ablation import sweep_alpha
-    from client.reid import ReidClient
 
-    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+    async with connect() as client:
         return await sweep_alpha(client, data, described.query, described.gallery)
+
+
+async def _describe_search(
+    image: Path, folder: Path, kept: Gallery | None, url: str, connect_timeout_s: float
+) -> tuple[Description, Gallery, int]:
+    """The image, the gallery, described unless it was kept, and how many of its images failed."""
+    from client.progress import progress
+    from client.search import describe_gallery
+
+    failures: list[Exception] = []
+    async with _connect(url, connect_timeout_s=connect_timeout_s) as client:
+        description = await client.describe(image)
+        gallery = kept or await describe_gallery(
+            client,
+            folder,
+            concurrency=defaults.CONCURRENCY,
+            progress=lambda name, total: progress(_errors, name, total),
+            failed=failures.append,
+        )
+    for failure in failures:
+        _say_error(str(failure))
+    return description, gallery, len(failures)
 
 
 async def _describe_images(
     images: list[Path], url: str, connect_timeout_s: float
 ) -> list[Description | InvalidImage | RequestFailed]:
-    from client.reid import ReidClient
-
-    async with ReidClient(url, connect_timeout_s=connect_timeout_s) as client:
+    async with _connect(url, connect_timeout_s=connect_timeout_s) as client:
         return [result async for result in client.describe_many(images, return_errors=True)]
 
 
@@ -400,6 +480,10 @@ def _print_description(path: Path, description: Description) -> None:
     )
     for attribute in description.attributes.values():
         _output.print(f"  {attribute}")
+
+
+def _warn(message: str) -> None:
+    _errors.print(f"client: warning: {message}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _say_error(message: str) -> None:

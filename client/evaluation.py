@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from client.baseline import describe_by_colour
 from client.description import Description
+from client.journal import Journal
 from client.reid import ReidClient
 from qafm.attributes import HeadAccuracy, head_accuracies, read_attributes
-from qafm.contract import ATTRIBUTE_SIZE, DESCRIPTOR_SIZE, VECTOR_SIZE
 from qafm.descriptors import Descriptors
 from qafm.errors import InvalidImage, RequestFailed
 from qafm.market1501 import ATTRIBUTE_FILE, Crop, list_split, shortfall, without_junk
 from qafm.metrics import Metrics, evaluate
 
+JOURNAL_FILE = "descriptions.journal"
+"""In the folder of a report, as long as its evaluation has not ended."""
 OnError = Literal["skip", "fail"]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """Called with the name of the work and its number of images; gives a function to call after each image."""
@@ -55,7 +57,8 @@ class DescribedDataset:
 
     query, gallery: the images that could be described, in order of name, paths relative to `root`.
     attributes: how well the annotated ones were told, by name. manifest: what the server says it serves.
-    seconds: how long describing took.
+    unanswered: how many of the failed images may succeed when they are asked for again.
+    described: how many images were sent, the others were known. seconds: how long that took.
     """
 
     root: Path
@@ -64,11 +67,13 @@ class DescribedDataset:
     attributes: dict[str, HeadAccuracy]
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
+    unanswered: int
+    described: int
     seconds: float
 
     @property
     def images_per_second(self) -> float:
-        return (len(self.query) + len(self.gallery) + len(self.failed_images)) / self.seconds
+        return self.described / self.seconds
 
 
 def read_dataset(root: Path, limit: int | None = None) -> Dataset:
@@ -93,39 +98,64 @@ def read_dataset(root: Path, limit: int | None = None) -> Dataset:
 
 
 async def describe_dataset(
-    client: ReidClient, dataset: Dataset, *, on_error: OnError, concurrency: int, progress: Progress
+    client: ReidClient,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    on_error: OnError,
+    concurrency: int,
+    progress: Progress,
+    warn: Callable[[str], None],
 ) -> DescribedDataset:
-    """Describe every image of a dataset.
+    """Describe every image of a dataset, but those that an interrupted call left in JOURNAL_FILE in `folder`.
 
     on_error: "skip" leaves an image that fails out and lists it in failed_images; "fail" raises its
-    InvalidImage or RequestFailed. Raises ServerUnreachable when the server goes away for good.
+    InvalidImage or RequestFailed. Raises ServerUnreachable when the server goes away for good, InvalidSettings where
+    another evaluation writes into the folder. Whatever ends it, what was described stays in the journal, but for the
+    few results that were ahead of a slower one; remove it once its content is somewhere else.
     """
     crops = [*dataset.query, *dataset.gallery]
-    results: list[Result] = []
+    paths = [_relative(crop, dataset.root) for crop in crops]
+    versions = [(path, *_version(crop.path)) for path, crop in zip(paths, crops, strict=True)]
+    failed: dict[int, InvalidImage | RequestFailed] = {}
     start = time.perf_counter()
-    paths = (crop.path for crop in crops)
-    with progress("describe", len(crops)) as step:
-        async with aclosing(client.describe_many(paths, concurrency=concurrency, return_errors=True)) as found:
-            async for result in found:
-                if on_error == "fail" and not isinstance(result, Description):
-                    raise result
-                results.append(result)
-                step()
+    with Journal(folder / JOURNAL_FILE, versions, client.manifest) as kept:
+        if kept.replaced:
+            warn(f"{kept.path}: what was there is of other images or another model, and is not used")
+        known = set(kept.records()["row"].tolist())
+        todo = [row for row in range(len(crops)) if row not in known]
+        with progress("describe" if not known else f"describe, {len(known):,} known", len(todo)) as step:
+            files = (crops[row].path for row in todo)
+            async with aclosing(client.describe_many(files, concurrency=concurrency, return_errors=True)) as found:
+                rows = iter(todo)
+                async for result in found:
+                    row = next(rows)
+                    if isinstance(result, Description):
+                        kept.add(row, result)
+                    elif on_error == "fail":
+                        raise result
+                    else:
+                        failed[row] = result
+                    step()
+        records = kept.records()
     seconds = time.perf_counter() - start
     split = len(dataset.query)
-    query = _gather(dataset.root, crops[:split], results[:split])
-    gallery = _gather(dataset.root, crops[split:], results[split:])
+    order = np.argsort(records["row"], kind="stable")
+    first = np.searchsorted(records["row"][order], split)
+    query = _gather(paths, crops, records, order[:first])
+    gallery = _gather(paths, crops, records, order[first:])
     return DescribedDataset(
         root=dataset.root,
         query=query,
         gallery=gallery,
         attributes=_accuracies(dataset.attributes, query, gallery),
         failed_images=tuple(
-            FailedImage(_relative(crop, dataset.root), str(result).removeprefix(f"{crop.path}: "))
-            for crop, result in zip(crops, results, strict=True)
-            if not isinstance(result, Description)
+            FailedImage(paths[row], str(error).removeprefix(f"{crops[row].path}: "))
+            for row, error in sorted(failed.items())
         ),
         manifest=client.manifest,
+        unanswered=sum(isinstance(error, RequestFailed) for error in failed.values()),
+        described=len(todo),
         seconds=seconds,
     )
 
@@ -151,30 +181,30 @@ def _accuracies(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors)
     return head_accuracies(np.stack(probabilities), np.stack(labels)) if labels else {}
 
 
-def _gather(root: Path, crops: Sequence[Crop], results: Sequence[Result]) -> Descriptors:
-    """The descriptions that succeeded, as arrays with one row each."""
-    kept, found = [], []
-    for crop, result in zip(crops, results, strict=True):
-        if isinstance(result, Description):
-            kept.append(crop)
-            found.append(result)
-
-    def rows(name: str, *sizes: int) -> NDArray[np.float32]:
-        values = np.array([getattr(description, name) for description in found], dtype=np.float32)
-        return values.reshape(len(found), *sizes)  # for when none succeeded
-
+def _gather(paths: Sequence[str], crops: Sequence[Crop], records: NDArray[Any], order: NDArray[np.intp]) -> Descriptors:
+    """The descriptors of the records in `order`."""
+    rows = records["row"][order].tolist()
     return Descriptors(
-        descriptors=rows("descriptor", DESCRIPTOR_SIZE),
-        pids=np.array([crop.pid for crop in kept], dtype=np.int64),
-        camids=np.array([crop.camid for crop in kept], dtype=np.int64),
-        paths=np.array([_relative(crop, root) for crop in kept], dtype=np.str_),
-        alpha=rows("alpha"),
-        identifiability=rows("identifiability"),
-        visual=rows("visual", VECTOR_SIZE),
-        semantic=rows("semantic", VECTOR_SIZE),
-        attributes=rows("attribute_probabilities", ATTRIBUTE_SIZE),
+        descriptors=records["descriptor"][order],
+        pids=np.array([crops[row].pid for row in rows], dtype=np.int64),
+        camids=np.array([crops[row].camid for row in rows], dtype=np.int64),
+        paths=np.array([paths[row] for row in rows], dtype=np.str_),
+        alpha=records["alpha"][order],
+        identifiability=records["identifiability"][order],
+        visual=records["visual"][order],
+        semantic=records["semantic"][order],
+        attributes=records["attribute_probabilities"][order],
     )
 
 
 def _relative(crop: Crop, root: Path) -> str:
     return crop.path.relative_to(root).as_posix()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes with the content of a file: size and time of the last change."""
+    try:
+        status = path.stat()
+    except OSError:  # describing it will say why
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

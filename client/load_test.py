@@ -67,7 +67,7 @@ def find_perf_analyzer() -> str:
         raise LoadTestFailed(
             f"{found} is no working perf_analyzer ({said[-1] if said else 'it says nothing'}); {_HOW_TO_GET_IT}"
         )
-    return found
+    return str(Path(found).absolute())
 
 
 def load_test(
@@ -95,17 +95,19 @@ def load_test(
         # A bare name in the folder it runs in: with a path it drops the composing models' files.
         command += ["-f", "report.csv"]
         ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        # It can end with 0 and have measured nothing, or only a part.
-        loads = _read(folder)
-        first, last, step = concurrency
-        missing = sorted(set(range(first, last + 1, step)) - {load.concurrency for load in loads})
-        if ended.returncode or missing or not all(load.images_per_second > 0 for load in loads):
-            said = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-15:])
-            raise LoadTestFailed(
-                f"perf_analyzer ended with {ended.returncode} and has no result for concurrency "
-                f"{', '.join(map(str, missing)) or 'any'}; it says:\n{said}"
-            )
-        return loads
+        try:
+            loads = _read(folder)
+        except (KeyError, TypeError, ValueError) as error:
+            raise LoadTestFailed(f"perf_analyzer wrote a report that cannot be read: {error!r}") from error
+    # It can end with 0 and have measured nothing, or only a part.
+    first, last, step = concurrency
+    measured = {load.concurrency for load in loads if load.images_per_second > 0}
+    missing = sorted(set(range(first, last + 1, step)) - measured)
+    if ended.returncode or missing:
+        what = f", without a result for concurrency {', '.join(map(str, missing))}" if missing else ""
+        said = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-15:])
+        raise LoadTestFailed(f"perf_analyzer ended with {ended.returncode}{what}; it says:\n{said}")
+    return loads
 
 
 def _request(model: str, image: bytes) -> dict[str, object]:

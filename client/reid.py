@@ -56,6 +56,7 @@ _UNAVAILABLE = "StatusCode.UNAVAILABLE"
 _DEADLINE = "StatusCode.DEADLINE_EXCEEDED"
 _INVALID = "StatusCode.INVALID_ARGUMENT"
 _NOT_FOUND = "StatusCode.NOT_FOUND"
+_QUEUE_FULL = "Exceeds maximum queue size"
 
 Image = bytes | Path
 Answer = TypeVar("Answer")
@@ -307,7 +308,9 @@ class ReidClient:
         reason = error.message().removeprefix(f"in ensemble '{model_name}', ")
         if error.status() == _INVALID:
             return InvalidImage(f"{name}{reason}")
-        if error.status() == _UNAVAILABLE:
+        if error.status() == _UNAVAILABLE and _QUEUE_FULL in reason:
+            reason = f"its queue was full for {self.retry_s:g} s; send less at once (--concurrency), or wait longer"
+        elif error.status() == _UNAVAILABLE:
             return self._unreachable(error, self.retry_s)
         if error.status() == _DEADLINE:
             reason = f"no answer within {self.request_timeout_s:g} s"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client import baseline
+from client.page import page
 from qafm.attributes import HeadAccuracy
 from qafm.metrics import PROTOCOL, Metrics
 
@@ -73,14 +74,7 @@ def write_report(folder: Path, report: Report) -> None:
 def _page(report: Report) -> str:
     metrics = report.metrics
     skipped = f", {metrics.skipped_queries:,} of them without a true match" if metrics.skipped_queries else ""
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>QAFM evaluation: mAP {_percent(metrics.mAP)}</title>
-<style>{_STYLE}</style>
-<main>
-<header>
+    body = f"""<header>
 <h1>Person re-identification</h1>
 <p>{escape(report.data)} at {escape(report.url)}, {escape(report.created)}<br>
 {metrics.queries:,} queries{skipped}; {metrics.gallery:,} gallery images</p>
@@ -95,10 +89,8 @@ def _page(report: Report) -> str:
 {_attributes(report.attributes)}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
 <section><h2>Time</h2>{_facts(report.timings)}</section>
-<section><h2>What was served</h2>{_facts(report.manifest)}</section>
-</main>
-</html>
-"""
+<section><h2>What was served</h2>{_facts(report.manifest)}</section>"""
+    return page(f"QAFM evaluation: mAP {_percent(metrics.mAP)}", body)
 
 
 def _percent(fraction: float) -> str:
@@ -178,46 +170,3 @@ def _fact(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_fact(entry) for entry in value)
     return escape(f"{value:.6g}" if isinstance(value, float) else str(value))
-
-
-_STYLE = """
-:root {
-  color-scheme: light dark;
-  --text: #1c2733; --soft: #5d6b7a; --line: #d9e0e7; --back: #f6f8fa; --card: #fff;
-  --accent: #0b6e63; --warn: #a4480c;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --text: #e4eaf0; --soft: #9aa8b6; --line: #313c47; --back: #12181e; --card: #1a222a;
-    --accent: #4cc0ae; --warn: #f0a267;
-  }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
-h1 { margin: 0; font-size: 1.7rem; }
-h2 { margin: 0 0 .6rem; font-size: 1.1rem; }
-header p, .note, .label { color: var(--soft); }
-.note { font-size: .85rem; margin: .5rem 0 0; }
-section {
-  background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: 1rem 1.2rem; margin: 1rem 0; overflow-x: auto;
-}
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1.5rem; }
-.value { font-size: 2.4rem; font-weight: 650; line-height: 1.2; }
-.value small { font-size: 1.1rem; color: var(--soft); }
-.bar { position: relative; height: .45rem; margin-top: .4rem; border-radius: 3px; background: var(--line); }
-.bar i { display: block; height: 100%; border-radius: 3px; background: var(--accent); }
-.bar b { position: absolute; top: -.2rem; width: 2px; height: .85rem; background: var(--text); }
-table { border-collapse: collapse; width: 100%; }
-td table { font-size: .92em; }
-th, td {
-  text-align: left; padding: .3rem .8rem .3rem 0; border-top: 1px solid var(--line);
-  vertical-align: top; font-weight: 400; overflow-wrap: anywhere;
-}
-thead th { border-top: 0; color: var(--soft); }
-.n { text-align: right; font-variant-numeric: tabular-nums; }
-tbody th { color: var(--soft); min-width: 8rem; }
-.failed h2 { color: var(--warn); }
-@media print { body { background: none; } section { break-inside: avoid; } }
-"""

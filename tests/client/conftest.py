@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from client.cli import main
 from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MODELS
 
 
@@ -125,3 +127,17 @@ def closed_url() -> str:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{reserved.getsockname()[1]}"
+
+
+@pytest.fixture
+def client(monkeypatch, capsys):
+    """Runs the command in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["client", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        return ended.value.code or 0, output.out, output.err
+
+    return run

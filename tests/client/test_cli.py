@@ -9,22 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from client.cli import main
 from qafm.contract import QAFM
-
-
-@pytest.fixture
-def client(monkeypatch, capsys):
-    """Runs the command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["client", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return run
 
 
 def sentences(text: str) -> list[str]:

@@ -46,6 +46,13 @@ def test_the_binary_that_is_named_is_taken(program):
     assert find_perf_analyzer() == path
 
 
+def test_it_runs_from_another_folder_too(program, tmp_path, monkeypatch):
+    path = program("echo 'Perf Analyzer Version 2.60.0'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERF_ANALYZER", "./perf_analyzer")
+    assert find_perf_analyzer() == path
+
+
 @pytest.mark.parametrize("named", ["/nowhere/perf_analyzer", None])
 def test_a_missing_binary_says_how_to_get_it(named, monkeypatch):
     monkeypatch.setenv("PATH", "")
@@ -80,7 +87,7 @@ def test_reports_are_read_by_concurrency_and_model(program, tmp_path):
 
 @pytest.mark.parametrize("lines", [["echo 'error: no such model'"], ["echo 'error: no such model' >&2", "exit 99"]])
 def test_nothing_measured_is_a_failure_even_with_status_0(program, lines):
-    with pytest.raises(LoadTestFailed, match="no result for concurrency 1, 2; it says:\nerror: no such model"):
+    with pytest.raises(LoadTestFailed, match="without a result for concurrency 1, 2; it says:\nerror: no such model"):
         load_test("host:1", "qafm", [b"abc"], concurrency=(1, 2, 1), perf_analyzer=program(*lines))
 
 
@@ -89,6 +96,13 @@ def test_half_a_range_is_a_failure(program, tmp_path):
     path = program(f"cp {tmp_path}/ensemble.csv report.csv")
     with pytest.raises(LoadTestFailed, match="concurrency 3, 4"):
         load_test("host:1", "qafm", [b"abc"], concurrency=(1, 4, 1), perf_analyzer=path)
+
+
+@pytest.mark.parametrize("row", ["1,fast", "1"])
+def test_a_report_of_another_form_is_a_failure(program, row):
+    path = program("echo 'Concurrency,Inferences/Second' > report.csv", f"echo '{row}' >> report.csv")
+    with pytest.raises(LoadTestFailed, match="a report that cannot be read"):
+        load_test("host:1", "qafm", [b"abc"], concurrency=(1, 1, 1), perf_analyzer=path)
 
 
 @pytest.mark.parametrize("text", ["", "0", "2:1", "1:4:0", "1:2:3:4", "a", "1:", "-1"])

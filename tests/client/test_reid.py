@@ -188,8 +188,19 @@ def test_unavailable_is_tried_again(peer):
     assert len(peer.requests) == 3
 
 
-def test_unavailable_for_good_ends_even_where_errors_are_returned(peer):
+def test_a_queue_that_stays_full_is_not_taken_for_a_server_that_is_gone(peer):
     peer.unavailable = 1_000_000
+
+    async def work():
+        async with ReidClient(peer.url, retry_s=0.5) as client:
+            return await client.describe(b"1")
+
+    with pytest.raises(RequestFailed, match="queue was full for 0.5 s; send less at once"):
+        asyncio.run(work())
+
+
+def test_unavailable_for_good_ends_even_where_errors_are_returned(peer):
+    peer.fail_late = 1_000_000
 
     async def work():
         async with ReidClient(peer.url, retry_s=0.5) as client:

@@ -1,0 +1,78 @@
+"""What every page for people shares: one file, no network, light and dark, on a phone and in print."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+
+# What browsers show, by how a file begins.
+_TYPES = {b"\xff\xd8": "jpeg", b"\x89PNG": "png", b"RIFF": "webp", b"BM": "bmp"}
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML page. body: HTML, with what is foreign in it escaped already."""
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+<main>
+{body}
+</main>
+</html>
+"""
+
+
+def crop(content: bytes, alternative: str, caption: str) -> str:
+    """A picture with its caption, inside the page. content: an encoded image file."""
+    kind = next((kind for start, kind in _TYPES.items() if content.startswith(start)), "jpeg")
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return f'<figure><img src="{source}" alt="{escape(alternative)}"><figcaption>{caption}</figcaption></figure>'
+
+
+_STYLE = """
+:root {
+  color-scheme: light dark;
+  --text: #1c2733; --soft: #5d6b7a; --line: #d9e0e7; --back: #f6f8fa; --card: #fff;
+  --accent: #0b6e63; --warn: #a4480c;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --text: #e4eaf0; --soft: #9aa8b6; --line: #313c47; --back: #12181e; --card: #1a222a;
+    --accent: #4cc0ae; --warn: #f0a267;
+  }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
+h1 { margin: 0; font-size: 1.7rem; }
+h2 { margin: 0 0 .6rem; font-size: 1.1rem; }
+header p, .note, .label { color: var(--soft); }
+.note { font-size: .85rem; margin: .5rem 0 0; }
+section {
+  background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 1rem 1.2rem; margin: 1rem 0; overflow-x: auto;
+}
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1.5rem; }
+.value { font-size: 2.4rem; font-weight: 650; line-height: 1.2; }
+.value small { font-size: 1.1rem; color: var(--soft); }
+.bar { position: relative; height: .45rem; margin-top: .4rem; border-radius: 3px; background: var(--line); }
+.bar i { display: block; height: 100%; border-radius: 3px; background: var(--accent); }
+.bar b { position: absolute; top: -.2rem; width: 2px; height: .85rem; background: var(--text); }
+table { border-collapse: collapse; width: 100%; }
+td table { font-size: .92em; }
+th, td {
+  text-align: left; padding: .3rem .8rem .3rem 0; border-top: 1px solid var(--line);
+  vertical-align: top; font-weight: 400; overflow-wrap: anywhere;
+}
+thead th { border-top: 0; color: var(--soft); }
+.n { text-align: right; font-variant-numeric: tabular-nums; }
+tbody th { color: var(--soft); min-width: 8rem; }
+.failed h2 { color: var(--warn); }
+.crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: 1rem; }
+figure { margin: 0; }
+figure img { width: 100%; aspect-ratio: 1 / 2; object-fit: contain; background: var(--back); border-radius: 4px; }
+figcaption { font-size: .8rem; overflow-wrap: anywhere; }
+@media print { body { background: none; } section { break-inside: avoid; } }
+"""

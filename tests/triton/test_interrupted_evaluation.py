@@ -1,0 +1,108 @@
+"""An evaluation whose client or server is killed half-way: it goes on, and ends in the same report."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from client.evaluation import JOURNAL_FILE
+from server import TritonServer
+from train.synthetic import Recipe, make_dataset
+
+pytestmark = pytest.mark.triton
+
+RECORD_BYTES = 12_000
+"""A little less than one image takes in the journal."""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("dataset")
+    make_dataset(Recipe(train_identities=2, test_identities=3, images_per_identity=3, distractors=2, junk=1), root)
+    return root
+
+
+def start(server, dataset, report, *more):
+    command = [sys.executable, "-m", "client", "eval", "--data", dataset, "--url", server.grpc_url]
+    command += ["--report", report, "--concurrency", "2", *more]
+    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    _, errors = process.communicate(timeout=180)
+    assert "Traceback" not in errors
+    return process.returncode, errors
+
+
+def wait_for(report, images):
+    """Until the journal holds so many images."""
+    deadline = time.monotonic() + 60
+    journal = report / JOURNAL_FILE
+    while not journal.is_file() or journal.stat().st_size < images * RECORD_BYTES:
+        assert time.monotonic() < deadline, f"{images} images were not described within a minute"
+        time.sleep(0.01)
+
+
+def result(report):
+    content = json.loads((report / "report.json").read_text())
+    return {key: value for key, value in content.items() if key not in ("created", "timings", "url")}
+
+
+def known(errors):
+    """How many images an evaluation did not have to send again, as its progress says."""
+    return int(re.search(r"describe, (\d+) known", errors)[1])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(triton_server, dataset, tmp_path_factory):
+    report = tmp_path_factory.mktemp("undisturbed")
+    assert ended(start(triton_server, dataset, report))[0] == 0
+    assert not (report / JOURNAL_FILE).exists()
+    return result(report)
+
+
+def test_a_killed_client_goes_on_where_it_was(triton_server, dataset, undisturbed, tmp_path):
+    for images in (2, 5):
+        process = start(triton_server, dataset, tmp_path)
+        wait_for(tmp_path, images)
+        process.kill()
+        process.communicate()
+        assert not (tmp_path / "report.json").exists()
+    code, errors = ended(start(triton_server, dataset, tmp_path))
+    assert code == 0 and known(errors) >= 5
+    assert result(tmp_path) == undisturbed
+
+
+def test_a_server_that_is_killed_and_started_again_costs_a_retry(exported_repository, dataset, undisturbed, tmp_path):
+    with TritonServer(exported_repository) as server:
+        port = int(server.grpc_url.rsplit(":", 1)[1])
+        process = start(server, dataset, tmp_path, "--retry", "60")
+        wait_for(tmp_path, 2)
+        os.kill(server.pid, signal.SIGKILL)
+    with TritonServer(exported_repository, grpc_port=port):
+        code, errors = ended(process)
+    assert code == 0, errors
+    assert result(tmp_path) == undisturbed
+
+
+def test_a_server_that_stays_away_ends_the_run_in_time_and_keeps_what_was_done(
+    exported_repository, triton_server, dataset, undisturbed, tmp_path
+):
+    with TritonServer(exported_repository) as server:
+        process = start(server, dataset, tmp_path, "--retry", "2")
+        wait_for(tmp_path, 2)
+        os.kill(server.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        code, errors = ended(process)
+    assert code == 3 and "no server is ready" in errors
+    assert time.monotonic() - killed < 15
+    code, errors = ended(start(triton_server, dataset, tmp_path))
+    assert code == 0 and known(errors) >= 2
+    assert result(tmp_path) == undisturbed
