@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from qafm.errors import (
     ServerUnreachable,
 )
 from qafm.metrics import PROTOCOL, Metrics, evaluate
+from qafm.verification import OperatingPoint, operating_points
 
 if TYPE_CHECKING:
     from client.ablation import Ablation
@@ -154,6 +156,7 @@ def evaluate_command(
             raise
         _say_error(f"there is nothing to measure, because images failed: {error}")
         raise typer.Exit(FAILURES) from error
+    verification = operating_points(described.query, described.gallery)
     metrics_s = time.perf_counter() - before_metrics
     ablation = asyncio.run(_sweep_alpha(connect, data, described)) if sweep_alpha else None
     before_baseline = time.perf_counter()
@@ -165,6 +168,7 @@ def evaluate_command(
         url=url,
         metrics=metrics,
         baseline=baseline,
+        verification=verification,
         attributes=described.attributes,
         failed_images=described.failed_images,
         manifest=described.manifest,
@@ -181,6 +185,7 @@ def evaluate_command(
     if not described.unanswered:
         (report / JOURNAL_FILE).unlink(missing_ok=True)
     _output.print(_metrics_table(metrics, baseline))
+    _print_verification(verification)
     if described.attributes:
         _output.print(_attributes_table(described.attributes))
     if ablation:
@@ -266,13 +271,13 @@ def score(
     json_file: Json = None,
 ) -> None:
     """Rank a gallery of descriptors for every query and print the metrics. Needs no server."""
-    metrics = evaluate(
-        read_descriptors(query, RANKED_FIELDS),
-        read_descriptors(gallery, RANKED_FIELDS),
-    )
+    searched, among = (read_descriptors(path, RANKED_FIELDS) for path in (query, gallery))
+    metrics, verification = evaluate(searched, among), operating_points(searched, among)
     if json_file is not None:
-        json_file.write_text(json.dumps({**metrics.summary(), "protocol": PROTOCOL}, indent=2) + "\n")
+        found = {**metrics.summary(), "verification": list(map(asdict, verification)), "protocol": PROTOCOL}
+        json_file.write_text(json.dumps(found, indent=2) + "\n")
     _output.print(_metrics_table(metrics))
+    _print_verification(verification)
     _output.print(_counts(metrics))
 
 
@@ -428,6 +433,20 @@ def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:
         columns = [getattr(source, name) for source in (metrics, baseline) if source]
         table.add_row(label, *(f"{100 * value:.2f}" for value in columns))
     return table
+
+
+def _print_verification(points: list[OperatingPoint]) -> None:
+    """What one threshold for all pairs accepts, where there are enough pairs to say."""
+    if not points:
+        return
+    table = Table(title="One threshold for all pairs")
+    for name in ("False positives", "True positives %", "Distance"):
+        table.add_column(name, justify="right")
+    for point in points:
+        table.add_row(
+            f"{point.false_positive_rate:g}", f"{100 * point.true_positive_rate:.2f}", f"{point.threshold:.4f}"
+        )
+    _output.print(table)
 
 
 def _attributes_table(attributes: dict[str, HeadAccuracy]) -> Table:

@@ -13,6 +13,7 @@ from client import baseline
 from client.page import page
 from qafm.attributes import HeadAccuracy
 from qafm.metrics import PROTOCOL, Metrics
+from qafm.verification import OperatingPoint
 
 if TYPE_CHECKING:
     from client.ablation import Ablation
@@ -38,6 +39,7 @@ class Report:
     url: str
     metrics: Metrics
     baseline: Metrics
+    verification: list[OperatingPoint]
     attributes: dict[str, HeadAccuracy]
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
@@ -49,6 +51,7 @@ class Report:
             **self.metrics.summary(),
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
+            "verification": [asdict(point) for point in self.verification],
             "attributes": {name: asdict(head) for name, head in self.attributes.items()},
             "protocol": PROTOCOL,
             "data": self.data,
@@ -85,6 +88,7 @@ def _page(report: Report) -> str:
 <table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain</thead>
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
 <p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.</p></section>
+{_verification(report.verification)}
 {_ablation(report.ablation)}
 {_attributes(report.attributes)}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
@@ -119,6 +123,21 @@ def _failures(failed: tuple[FailedImage, ...]) -> str:
     rows = "".join(f"<tr><th>{escape(image.path)}<td>{escape(image.reason)}" for image in failed)
     return f"""<section class="failed"><h2>Images that could not be described: {len(failed):,}</h2>
 <p>They are left out of every number below.</p><table><tbody>{rows}</tbody></table></section>"""
+
+
+def _verification(points: list[OperatingPoint]) -> str:
+    if not points:
+        return ""
+    rows = "".join(
+        f'<tr><th>{point.false_positive_rate:g}<td class="n">{_percent(point.true_positive_rate)}'
+        f'<td class="n">{point.threshold:.4f}'
+        for point in points
+    )
+    return f"""<section><h2>One threshold for all pairs</h2>
+<table><thead><tr><th>False positive rate<th class="n">True positive rate, %<th class="n">Distance</thead>
+<tbody>{rows}</tbody></table>
+<p class="note">Taking each query and gallery image for one person up to this Euclidean distance of their descriptors
+accepts this part of the pairs of two people, and of the pairs of one person by two cameras.</p></section>"""
 
 
 def _ablation(ablation: Ablation | None) -> str:

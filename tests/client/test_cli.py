@@ -64,6 +64,7 @@ def test_score(client, search, tmp_path):
         "queries": 1,
         "gallery": 2,
         "skipped_queries": 0,
+        "verification": [],
     }
 
 

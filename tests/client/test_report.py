@@ -11,6 +11,7 @@ from client.report import Report, write_report
 from qafm.attributes import HeadAccuracy
 from qafm.descriptors import Descriptors
 from qafm.metrics import evaluate
+from qafm.verification import OperatingPoint
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def folder(tmp_path):
         url="127.0.0.1:8001",
         metrics=metrics,
         baseline=metrics,
+        verification=[OperatingPoint(false_positive_rate=0.01, true_positive_rate=0.375, threshold=0.8125)],
         attributes={"hat": HeadAccuracy(accuracy=0.75, majority=0.625, images=8)},
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
         manifest={"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}},
@@ -38,6 +40,7 @@ def test_json_has_what_programs_read(folder):
     assert (found["mAP"], found["mAP_trapezoid"], found["queries"], found["gallery"]) == (0.5, 0.25, 1, 2)
     assert found["baseline"]["rank1"] == 0
     assert found["attributes"] == {"hat": {"accuracy": 0.75, "majority": 0.625, "images": 8}}
+    assert found["verification"] == [{"false_positive_rate": 0.01, "true_positive_rate": 0.375, "threshold": 0.8125}]
     assert found["failed_images"][0]["path"] == "query/a.jpg"
     assert found["manifest"]["versions"]["pillow"] == "12"
 
@@ -54,4 +57,11 @@ def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
 
     Reader().feed(page)
     assert "script" not in tags and links == []
-    assert "62.50" in page and "50.00" in page and "query/a.jpg" in page and "12" in page
+    assert (
+        "37.50" in page
+        and "0.8125" in page
+        and "62.50" in page
+        and "50.00" in page
+        and "query/a.jpg" in page
+        and "12" in page
+    )
