@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from client import defaults
-from client.report import METRIC_LABELS, Report, now, write_report
+from client.report import METRIC_LABELS, Report, now, reranked_summary, write_report
 from qafm.contract import QAFM, QAFM_FIXED_ALPHA
 from qafm.descriptors import RANKED_FIELDS, read_descriptors, write_descriptors
 from qafm.errors import (
@@ -36,6 +36,7 @@ from qafm.errors import (
     ServerUnreachable,
 )
 from qafm.metrics import PROTOCOL, Metrics, evaluate
+from qafm.reranking import Reranking
 from qafm.verification import OperatingPoint, operating_points
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ _errors = Console(stderr=True, highlight=False)
 Url = Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC endpoint.")]
 ConnectTimeout = Annotated[
     float, typer.Option("--connect-timeout", min=0, help="Seconds to wait until the server is ready.")
+]
+Rerank = Annotated[
+    bool, typer.Option("--rerank", help="Also the metrics after k-reciprocal re-ranking, which looks at all queries.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
 
@@ -124,6 +128,7 @@ def evaluate_command(
     retry_s: Annotated[
         float, typer.Option("--retry", min=0, help="Seconds to try again while the server is away.")
     ] = defaults.RETRY_S,
+    rerank: Rerank = False,
     sweep_alpha: Annotated[
         bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
     ] = False,
@@ -157,6 +162,7 @@ def evaluate_command(
         _say_error(f"there is nothing to measure, because images failed: {error}")
         raise typer.Exit(FAILURES) from error
     verification = operating_points(described.query, described.gallery)
+    reranked = evaluate(described.query, described.gallery, Reranking()) if rerank else None
     metrics_s = time.perf_counter() - before_metrics
     ablation = asyncio.run(_sweep_alpha(connect, data, described)) if sweep_alpha else None
     before_baseline = time.perf_counter()
@@ -168,6 +174,7 @@ def evaluate_command(
         url=url,
         metrics=metrics,
         baseline=baseline,
+        reranked=reranked,
         verification=verification,
         attributes=described.attributes,
         failed_images=described.failed_images,
@@ -184,7 +191,7 @@ def evaluate_command(
     write_report(report, result)
     if not described.unanswered:
         (report / JOURNAL_FILE).unlink(missing_ok=True)
-    _output.print(_metrics_table(metrics, baseline))
+    _output.print(_metrics_table({"QAFM": metrics, "Re-ranked": reranked, "Colour histogram": baseline}))
     _print_verification(verification)
     if described.attributes:
         _output.print(_attributes_table(described.attributes))
@@ -268,15 +275,22 @@ def search_command(
 def score(
     query: Annotated[Path, typer.Argument(help="Descriptors of the queries (.npz).")],
     gallery: Annotated[Path, typer.Argument(help="Descriptors of the gallery (.npz).")],
+    rerank: Rerank = False,
     json_file: Json = None,
 ) -> None:
     """Rank a gallery of descriptors for every query and print the metrics. Needs no server."""
     searched, among = (read_descriptors(path, RANKED_FIELDS) for path in (query, gallery))
     metrics, verification = evaluate(searched, among), operating_points(searched, among)
+    reranked = evaluate(searched, among, Reranking()) if rerank else None
     if json_file is not None:
-        found = {**metrics.summary(), "verification": list(map(asdict, verification)), "protocol": PROTOCOL}
+        found = {
+            **metrics.summary(),
+            **reranked_summary(reranked),
+            "verification": list(map(asdict, verification)),
+            "protocol": PROTOCOL,
+        }
         json_file.write_text(json.dumps(found, indent=2) + "\n")
-    _output.print(_metrics_table(metrics))
+    _output.print(_metrics_table({"%": metrics, "Re-ranked": reranked}))
     _print_verification(verification)
     _output.print(_counts(metrics))
 
@@ -422,16 +436,15 @@ def _print_loads(model: str, loads: list[Load]) -> None:
     _output.print(table)
 
 
-def _metrics_table(metrics: Metrics, baseline: Metrics | None = None) -> Table:
-    """The headline metrics in per cent, beside those of the baseline if there is one."""
+def _metrics_table(columns: dict[str, Metrics | None]) -> Table:
+    """The headline metrics in per cent, a column for each that there is."""
+    known = {name: metrics for name, metrics in columns.items() if metrics}
     table = Table()
     table.add_column("Metric")
-    table.add_column("QAFM" if baseline else "%", justify="right")
-    if baseline:
-        table.add_column("Colour histogram", justify="right")
+    for name in known:
+        table.add_column(name, justify="right")
     for name, label in METRIC_LABELS.items():
-        columns = [getattr(source, name) for source in (metrics, baseline) if source]
-        table.add_row(label, *(f"{100 * value:.2f}" for value in columns))
+        table.add_row(label, *(f"{100 * getattr(metrics, name):.2f}" for metrics in known.values()))
     return table
 
 

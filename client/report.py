@@ -13,6 +13,7 @@ from client import baseline
 from client.page import page
 from qafm.attributes import HeadAccuracy
 from qafm.metrics import PROTOCOL, Metrics
+from qafm.reranking import Reranking
 from qafm.verification import OperatingPoint
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ METRIC_LABELS = {
 }
 """The headline metrics, in the order in which every table shows them."""
 
+_RERANKED_NOTE = (
+    "Re-ranked: k-reciprocal encoding (Zhong et al. 2017), which looks at all queries at once; a single request cannot."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -44,11 +49,13 @@ class Report:
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
     timings: dict[str, float]
+    reranked: Metrics | None = None
     ablation: Ablation | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             **self.metrics.summary(),
+            **reranked_summary(self.reranked),
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
             "verification": [asdict(point) for point in self.verification],
@@ -61,6 +68,11 @@ class Report:
             "manifest": self.manifest,
             **({"ablation": self.ablation.summary()} if self.ablation else {}),
         }
+
+
+def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
+    """What JSON says of metrics after re-ranking: nothing where that was not asked for."""
+    return {"reranked": {**asdict(Reranking()), **reranked.summary()}} if reranked else {}
 
 
 def now() -> str:
@@ -85,9 +97,11 @@ def _page(report: Report) -> str:
 {_failures(report.failed_images)}
 <section class="tiles">{"".join(_tile(report, name) for name in ("rank1", "mAP", "mINP"))}</section>
 <section><h2>Metrics</h2>
-<table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain</thead>
+<table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain
+{'<th class="n">Re-ranked' if report.reranked else ""}</thead>
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
-<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.</p></section>
+<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.
+{_RERANKED_NOTE if report.reranked else ""}</p></section>
 {_verification(report.verification)}
 {_ablation(report.ablation)}
 {_attributes(report.attributes)}
@@ -113,7 +127,9 @@ def _tile(report: Report, name: str) -> str:
 
 def _metric_row(report: Report, name: str) -> str:
     value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
-    numbers = (_percent(value), _percent(yardstick), f"{100 * (value - yardstick):+.2f}")
+    numbers = [_percent(value), _percent(yardstick), f"{100 * (value - yardstick):+.2f}"]
+    if report.reranked:
+        numbers.append(_percent(getattr(report.reranked, name)))
     return f"<tr><th>{METRIC_LABELS[name]}" + "".join(f'<td class="n">{number}' for number in numbers)
 
 

@@ -14,6 +14,7 @@ from qafm.descriptors import Descriptors
 from qafm.errors import InvalidDescriptors
 from qafm.market1501 import JUNK_PID
 from qafm.ranking import match_ranks
+from qafm.reranking import Reranking, reranked_match_ranks
 
 CMC_LENGTH = 50
 PROTOCOL = (
@@ -54,12 +55,12 @@ class Metrics:
         return {name: value for name, value in vars(self).items() if not isinstance(value, np.ndarray)}
 
 
-def evaluate(query: Descriptors, gallery: Descriptors) -> Metrics:
-    """Rank the gallery for every query and measure the result, by `PROTOCOL`.
+def evaluate(query: Descriptors, gallery: Descriptors, reranking: Reranking | None = None) -> Metrics:
+    """Rank the gallery for every query and measure the result, by `PROTOCOL`; with `reranking`, by its distances.
 
     Raises InvalidDescriptors when the descriptors differ in length or no query has a true match.
     """
-    ranks = match_ranks(query, gallery)
+    ranks = reranked_match_ranks(query, gallery, reranking) if reranking else match_ranks(query, gallery)
     evaluated = [row for row, found in enumerate(ranks) if len(found)]
     queries, images = (int(np.count_nonzero(side.pids != JUNK_PID)) for side in (query, gallery))
     if not evaluated:

@@ -68,6 +68,14 @@ def test_score(client, search, tmp_path):
     }
 
 
+def test_score_after_reranking_is_labelled(client, search, tmp_path):
+    code, output, _ = client("score", *search, "--rerank", "--json", tmp_path / "score.json")
+    assert code == 0 and "Re-ranked" in output
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert (found["mAP"], found["reranked"]["k1"], found["reranked"]["gallery"]) == (0.5, 20, 2)
+    assert 0 < found["reranked"]["mAP"] <= 1
+
+
 def test_score_loads_neither_grpc_nor_torch(search):
     program = (
         f"import sys; sys.argv = ['client', 'score', {str(search[0])!r}, {str(search[1])!r}]\n"

@@ -30,6 +30,7 @@ def folder(tmp_path):
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
         manifest={"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}},
         timings={"describe_s": 1.5},
+        reranked=metrics,
     )
     write_report(tmp_path, report)
     return tmp_path
@@ -41,6 +42,7 @@ def test_json_has_what_programs_read(folder):
     assert found["baseline"]["rank1"] == 0
     assert found["attributes"] == {"hat": {"accuracy": 0.75, "majority": 0.625, "images": 8}}
     assert found["verification"] == [{"false_positive_rate": 0.01, "true_positive_rate": 0.375, "threshold": 0.8125}]
+    assert (found["reranked"]["mAP"], found["reranked"]["k2"]) == (0.5, 6)
     assert found["failed_images"][0]["path"] == "query/a.jpg"
     assert found["manifest"]["versions"]["pillow"] == "12"
 
