@@ -175,6 +175,8 @@ def evaluate_command(
         metrics=metrics,
         baseline=baseline,
         reranked=reranked,
+        alpha=described.all("alpha"),
+        identifiability=described.all("identifiability"),
         verification=verification,
         attributes=described.attributes,
         failed_images=described.failed_images,

@@ -71,6 +71,10 @@ class DescribedDataset:
     described: int
     seconds: float
 
+    def all(self, name: str) -> NDArray[Any]:
+        """One array of the query, then of the gallery."""
+        return np.concatenate([side.arrays()[name] for side in (self.query, self.gallery)])
+
     @property
     def images_per_second(self) -> float:
         return self.described / self.seconds

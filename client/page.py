@@ -71,6 +71,8 @@ thead th { border-top: 0; color: var(--soft); }
 tbody th { color: var(--soft); min-width: 8rem; }
 .failed h2 { color: var(--warn); }
 .crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: 1rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; }
+svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; }
 figure { margin: 0; }
 figure img { width: 100%; aspect-ratio: 1 / 2; object-fit: contain; background: var(--back); border-radius: 4px; }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; }

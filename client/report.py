@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client import baseline
+from client.description import Float32
 from client.page import page
 from qafm.attributes import HeadAccuracy
 from qafm.metrics import PROTOCOL, Metrics
@@ -37,7 +38,10 @@ _RERANKED_NOTE = (
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds, images/s."""
+    """What report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds, images/s.
+
+    alpha, identifiability: float32 [N], of all images, for the charts.
+    """
 
     created: str
     data: str
@@ -49,6 +53,8 @@ class Report:
     failed_images: tuple[FailedImage, ...]
     manifest: dict[str, Any]
     timings: dict[str, float]
+    alpha: Float32 | None = None
+    identifiability: Float32 | None = None
     reranked: Metrics | None = None
     ablation: Ablation | None = None
 
@@ -102,6 +108,7 @@ def _page(report: Report) -> str:
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
 <p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.
 {_RERANKED_NOTE if report.reranked else ""}</p></section>
+{_charts(report)}
 {_verification(report.verification)}
 {_ablation(report.ablation)}
 {_attributes(report.attributes)}
@@ -139,6 +146,22 @@ def _failures(failed: tuple[FailedImage, ...]) -> str:
     rows = "".join(f"<tr><th>{escape(image.path)}<td>{escape(image.reason)}" for image in failed)
     return f"""<section class="failed"><h2>Images that could not be described: {len(failed):,}</h2>
 <p>They are left out of every number below.</p><table><tbody>{rows}</tbody></table></section>"""
+
+
+def _charts(report: Report) -> str:
+    # Only who writes a page waits for matplotlib.
+    from client.charts import cmc_curve, histogram, scatter
+
+    charts = [cmc_curve(report.metrics, report.baseline)]
+    if report.alpha is not None and report.identifiability is not None:
+        charts += [
+            histogram(report.identifiability, "identifiability score Q"),
+            histogram(report.alpha, "weight α"),
+            scatter(report.identifiability, report.alpha, "identifiability score Q", "weight α"),
+        ]
+    return f"""<section><h2>Curves</h2><div class="charts">{"".join(charts)}</div>
+<p class="note">Q is higher for a picture that is harder to identify. α is the weight of the visual branch.</p>
+</section>"""
 
 
 def _verification(points: list[OperatingPoint]) -> str:

@@ -30,6 +30,8 @@ def folder(tmp_path):
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
         manifest={"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}},
         timings={"describe_s": 1.5},
+        alpha=np.array([0.25, 0.5], np.float32),
+        identifiability=np.array([3, 4], np.float32),
         reranked=metrics,
     )
     write_report(tmp_path, report)
