@@ -47,8 +47,11 @@ synthetic: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not gpu and not slow'
 
+# The last one needs NVIDIA's perf_analyzer.
 bench: setup
 	$(BIN)/python -m bench.training
+	$(BIN)/python -m bench.views
+	$(BIN)/python -m bench.serving
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

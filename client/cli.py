@@ -307,7 +307,12 @@ def bench_command(
         str, typer.Option(help="Requests in flight: a number, or FIRST:LAST or FIRST:LAST:STEP.")
     ] = "1:4",
     images: Annotated[int, typer.Option(min=1, help="How many different queries to send, in turn.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of one measurement; three at least are made.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Of one measurement; they are repeated until three agree within a tenth.")
+    ] = 10.0,
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="Measure once, over so many requests, on a machine too noisy for that.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Measure a server under load with perf_analyzer: throughput, latency, and where the time goes."""
@@ -320,7 +325,15 @@ def bench_command(
     sent = [crop.path.read_bytes() for crop in queries[:: max(1, len(queries) // images)][:images]]
     manifest = asyncio.run(_manifest(url, connect_timeout_s))
     with _errors.status(f"perf_analyzer: {model.value}, {concurrency} in flight"):
-        loads = load_test(url, model.value, sent, concurrency=in_flight, seconds=seconds, perf_analyzer=perf_analyzer)
+        loads = load_test(
+            url,
+            model.value,
+            sent,
+            concurrency=in_flight,
+            seconds=seconds,
+            requests=requests,
+            perf_analyzer=perf_analyzer,
+        )
     if json_file is not None:
         result = {"model": model.value, "images": len(sent), "loads": [load.summary() for load in loads]}
         json_file.write_text(json.dumps({**result, "manifest": manifest}, indent=2) + "\n")

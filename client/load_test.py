@@ -62,11 +62,10 @@ def find_perf_analyzer() -> str:
         raise LoadTestFailed(f"{what}; {_HOW_TO_GET_IT}")
     # On older systems pip installs an empty package in its place.
     answer = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
-    if "Perf Analyzer" not in answer.stdout:
-        said = (answer.stderr or answer.stdout).strip().splitlines()
-        raise LoadTestFailed(
-            f"{found} is no working perf_analyzer ({said[-1] if said else 'it says nothing'}); {_HOW_TO_GET_IT}"
-        )
+    said = answer.stdout + answer.stderr
+    if "Perf Analyzer" not in said:
+        last = said.strip().splitlines()[-1:] or ["it says nothing"]
+        raise LoadTestFailed(f"{found} is no working perf_analyzer ({last[0]}); {_HOW_TO_GET_IT}")
     return str(Path(found).absolute())
 
 

@@ -41,8 +41,9 @@ def program(tmp_path, monkeypatch):
     return make
 
 
-def test_the_binary_that_is_named_is_taken(program):
-    path = program("echo 'Perf Analyzer Version 2.60.0'")
+@pytest.mark.parametrize("where", ["", " >&2"])
+def test_the_binary_that_is_named_is_taken(program, where):
+    path = program(f"echo 'Perf Analyzer Version 2.60.0'{where}")
     assert find_perf_analyzer() == path
 
 

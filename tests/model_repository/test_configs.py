@@ -7,6 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from qafm.contract import ENSEMBLES, GRAPHS, MAX_BATCH_SIZE, MODELS, Model, Tensor
+from qafm.images import decode
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
 
@@ -105,7 +106,39 @@ def test_idle_threads_do_not_spin(name):
     assert read(TEMPLATE / name / "config.pbtxt").parameters["session.intra_op.allow_spinning"].string_value == "0"
 
 
-def test_views_batches_requests_without_waiting_for_more():
-    config = read(TEMPLATE / "views" / "config.pbtxt")
+@pytest.mark.parametrize("case", [case for case in CONFIGS if case not in ENSEMBLES])
+def test_every_model_is_warmed_up_with_all_its_inputs(case):
+    (warmup,) = read(CONFIGS[case]).model_warmup
+    assert warmup.batch_size == 1
+    expected = {tensor.name: (f"TYPE_{tensor.dtype}", tensor.dims) for tensor in MODELS[case.split(",")[0]].inputs}
+    found = {
+        name: (model_config_pb2.DataType.Name(value.data_type), tuple(value.dims))
+        for name, value in warmup.inputs.items()
+    }
+    assert found == expected
+
+
+def test_the_warm_up_picture_has_market_1501s_size():
+    content = (TEMPLATE / "views" / "warmup" / "grey").read_bytes()
+    assert int.from_bytes(content[:4], "little") == len(content) - 4
+    assert decode(content[4:]).shape == (128, 64, 3)
+
+
+@pytest.mark.parametrize("case", [case for case in CONFIGS if case.split(",")[0] in ("views", "apn", "apan")])
+def test_requests_are_batched_without_waiting_for_more(case):
+    config = read(CONFIGS[case])
     assert config.HasField("dynamic_batching")
     assert config.dynamic_batching.max_queue_delay_microseconds == 0
+
+
+@pytest.mark.parametrize("case", [case for case in CONFIGS if case.startswith("iqa")])
+def test_views_of_several_images_are_not_joined(case):
+    """In float32 eight images at once need 3 GB."""
+    assert not read(CONFIGS[case]).HasField("dynamic_batching")
+
+
+@pytest.mark.parametrize("case", [case for case in CONFIGS if case not in ENSEMBLES])
+def test_only_the_first_step_refuses_requests(case):
+    """Where a later step of an ensemble does, Triton before 26.05 crashes or never answers (core#466, core#483)."""
+    bound = read(CONFIGS[case]).dynamic_batching.default_queue_policy.max_queue_size
+    assert (bound > 0) == (case == "views")
