@@ -84,11 +84,21 @@ def load_test(
     url: HOST:PORT of the gRPC endpoint. seconds: of one measurement; they are repeated until three agree within a
     tenth, ten times at most. requests: measure once, over so many. Raises LoadTestFailed where nothing was measured.
     """
+    first, last, step = concurrency
+    if requests and first + step <= last:
+        # A number of requests goes with one concurrency only.
+        return [
+            load
+            for each in range(first, last + 1, step)
+            for load in load_test(
+                url, model, images, concurrency=(each, each, 1), requests=requests, perf_analyzer=perf_analyzer
+            )
+        ]
     with tempfile.TemporaryDirectory(prefix="load-test-") as name:
         folder = Path(name)
         (folder / "input.json").write_text(json.dumps({"data": [_request(model, image) for image in images]}))
         command = [perf_analyzer, "-m", model, "-u", url, "-i", "grpc", "--input-data", "input.json"]
-        command += ["--concurrency-range", ":".join(map(str, concurrency))]
+        command += ["--concurrency-range", f"{first}:{last}:{step}"]
         length = ("--request-count", requests) if requests else ("--measurement-interval", round(1000 * seconds))
         command += map(str, length)
         # A bare name in the folder it runs in: with a path it drops the composing models' files.
@@ -99,7 +109,6 @@ def load_test(
         except (KeyError, TypeError, ValueError) as error:
             raise LoadTestFailed(f"perf_analyzer wrote a report that cannot be read: {error!r}") from error
     # It can end with 0 and have measured nothing, or only a part.
-    first, last, step = concurrency
     measured = {load.concurrency for load in loads if load.images_per_second > 0}
     missing = sorted(set(range(first, last + 1, step)) - measured)
     if ended.returncode or missing:

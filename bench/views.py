@@ -1,0 +1,67 @@
+"""`python -m bench.views`: the 35 views of a crop against a plain loop over NumPy and Pillow, on one thread."""
+
+from __future__ import annotations
+
+import os
+
+# Before NumPy is loaded: as the server runs its Python models.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench import views_loop
+from bench.measure import describe_machine, interleave, ratio, write_result
+from qafm.perturbations import views
+
+SIZES = ((64, 128), (400, 1000))
+"""Width and height: Market-1501's own, and a large one."""
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    crops: Annotated[int, typer.Option(min=1, help="Different crops in each round.")] = 20,
+    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/views.json"),
+) -> None:
+    """Time the views against the loop."""
+    console = Console()
+    generator = np.random.default_rng(0)
+    drawn = {
+        f"{width}x{height}": generator.integers(0, 256, (crops, height, width, 3), dtype=np.uint8)
+        for width, height in SIZES
+    }
+    variants = {
+        f"{name}, {size}": partial(_each, make, pixels)
+        for size, pixels in drawn.items()
+        for name, make in (("loop", views_loop.views), ("views", views))
+    }
+    seconds = {
+        name: [total / crops for total in each] for name, each in interleave(variants, rounds, console=console).items()
+    }
+    ratios = [ratio(seconds, f"loop, {size}", f"views, {size}", promised="at least 3") for size in drawn]
+    table = Table("one crop, one thread", "median ms")
+    for name, each in seconds.items():
+        table.add_row(name, f"{1000 * np.median(each):.2f}")
+    console.print(table)
+    for found in ratios:
+        console.print(str(found), highlight=False)
+    machine = describe_machine(("numpy", "pillow"))
+    write_result(out, {"machine": machine, "rounds": rounds, "seconds": seconds, "ratios": list(map(asdict, ratios))})
+    console.print(f"written: {out}")
+
+
+def _each(make: Callable[[np.ndarray], np.ndarray], crops: np.ndarray) -> None:
+    for crop in crops:
+        make(crop)
+
+
+if __name__ == "__main__":
+    typer.run(main)
