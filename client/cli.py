@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from client import defaults
-from client.report import METRIC_LABELS, Report, now, reranked_summary, write_report
+from client.report import METRIC_LABELS, Report, now, read_heatmaps, reranked_summary, write_report
 from qafm.contract import QAFM, QAFM_FIXED_ALPHA
 from qafm.descriptors import RANKED_FIELDS, read_descriptors, write_descriptors
 from qafm.errors import (
@@ -129,6 +129,9 @@ def evaluate_command(
         float, typer.Option("--retry", min=0, help="Seconds to try again while the server is away.")
     ] = defaults.RETRY_S,
     rerank: Rerank = False,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder of `python -m export.heatmaps`, to show in the report.")
+    ] = None,
     sweep_alpha: Annotated[
         bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
     ] = False,
@@ -141,6 +144,8 @@ def evaluate_command(
     from client.progress import progress
 
     start = time.perf_counter()
+    # Before the hours of describing.
+    pictures = read_heatmaps(heatmaps) if heatmaps else {}
     connect = partial(
         _connect, url, connect_timeout_s=connect_timeout_s, request_timeout_s=request_timeout_s, retry_s=retry_s
     )
@@ -177,6 +182,7 @@ def evaluate_command(
         reranked=reranked,
         alpha=described.all("alpha"),
         identifiability=described.all("identifiability"),
+        heatmaps=pictures,
         verification=verification,
         attributes=described.attributes,
         failed_images=described.failed_images,

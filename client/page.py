@@ -75,6 +75,8 @@ tbody th { color: var(--soft); min-width: 8rem; }
 svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; }
 figure { margin: 0; }
 figure img { width: 100%; aspect-ratio: 1 / 2; object-fit: contain; background: var(--back); border-radius: 4px; }
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); gap: 1rem; }
+.maps img { aspect-ratio: auto; }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 @media print { body { background: none; } section { break-inside: avoid; } }
 """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from client import baseline
 from client.description import Float32
-from client.page import page
+from client.page import crop, page
 from qafm.attributes import HeadAccuracy
+from qafm.errors import InvalidSettings
 from qafm.metrics import PROTOCOL, Metrics
 from qafm.reranking import Reranking
 from qafm.verification import OperatingPoint
@@ -40,7 +42,7 @@ _RERANKED_NOTE = (
 class Report:
     """What report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds, images/s.
 
-    alpha, identifiability: float32 [N], of all images, for the charts.
+    alpha, identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
     """
 
     created: str
@@ -55,6 +57,7 @@ class Report:
     timings: dict[str, float]
     alpha: Float32 | None = None
     identifiability: Float32 | None = None
+    heatmaps: Mapping[str, bytes] = field(default_factory=dict)
     reranked: Metrics | None = None
     ablation: Ablation | None = None
 
@@ -79,6 +82,17 @@ class Report:
 def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
     """What JSON says of metrics after re-ranking: nothing where that was not asked for."""
     return {"reranked": {**asdict(Reranking()), **reranked.summary()}} if reranked else {}
+
+
+def read_heatmaps(folder: Path) -> dict[str, bytes]:
+    """The pictures that `python -m export.heatmaps` wrote, by the names of their images. Raises InvalidSettings."""
+    try:
+        listed = json.loads((folder / "heatmaps.json").read_text(encoding="utf-8"))["heatmaps"]
+        return {entry["image"]: (folder / entry["file"]).read_bytes() for entry in listed}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidSettings(
+            f"{folder}: not a folder of heat maps ({error!r}); make one with `python -m export.heatmaps`"
+        ) from error
 
 
 def now() -> str:
@@ -112,6 +126,7 @@ def _page(report: Report) -> str:
 {_verification(report.verification)}
 {_ablation(report.ablation)}
 {_attributes(report.attributes)}
+{_heatmaps(report.heatmaps)}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
 <section><h2>Time</h2>{_facts(report.timings)}</section>
 <section><h2>What was served</h2>{_facts(report.manifest)}</section>"""
@@ -214,6 +229,15 @@ def _attributes(attributes: dict[str, HeadAccuracy]) -> str:
 <tbody>{rows}</tbody></table>
 <p class="note">In per cent, over query and gallery images whose identity is annotated. Always answering the most
 frequent value would reach the second column.</p></section>"""
+
+
+def _heatmaps(heatmaps: Mapping[str, bytes]) -> str:
+    if not heatmaps:
+        return ""
+    figures = "".join(crop(picture, f"heat maps of {name}", escape(name)) for name, picture in heatmaps.items())
+    return f"""<section><h2>What the branches look at</h2><div class="maps">{figures}</div>
+<p class="note">The crop; where the appearance branch's features are large; where those of the attribute branch are.</p>
+</section>"""
 
 
 def _facts(facts: dict[str, Any]) -> str:

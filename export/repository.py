@@ -151,15 +151,7 @@ def _manifest(
         "format": MANIFEST_FORMAT,
         "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "origin": origin,
-        "graphs": {
-            name: {
-                "precision": PRECISIONS[precisions[name]],
-                "opset": OPSET,
-                "bytes": path.stat().st_size,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            }
-            for name, path in ((name, graph_path(repository, name)) for name in GRAPHS)
-        },
+        "graphs": {name: _about(repository, name, precisions[name]) for name in GRAPHS},
         "mu": float(networks.weighting.mu),
         "sigma": float(networks.weighting.sigma),
         "versions": {
@@ -167,6 +159,19 @@ def _manifest(
             **{name: version(name) for name in ("qafm", "pillow", "numpy", "onnxruntime", "onnx", "torch")},
         },
     }
+
+
+def _about(repository: Path, name: str, precision: Precision) -> dict[str, Any]:
+    path, for_tensorrt = graph_path(repository, name), graph_path(repository, name, tensorrt=True)
+    about = {
+        "precision": PRECISIONS[precision],
+        "opset": OPSET,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    if for_tensorrt != path:
+        about["tensorrt_sha256"] = hashlib.sha256(for_tensorrt.read_bytes()).hexdigest()
+    return about
 
 
 def _add_parameter(config: Path, key: str, value: str) -> None:

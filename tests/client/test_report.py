@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from client.evaluation import FailedImage
-from client.report import Report, write_report
+from client.report import Report, read_heatmaps, write_report
 from qafm.attributes import HeadAccuracy
 from qafm.descriptors import Descriptors
+from qafm.errors import InvalidSettings
 from qafm.metrics import evaluate
 from qafm.verification import OperatingPoint
 
@@ -69,3 +70,24 @@ def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
         and "query/a.jpg" in page
         and "12" in page
     )
+
+
+def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
+    (tmp_path / "000-a.png").write_bytes(b"\x89PNG...")
+    (tmp_path / "heatmaps.json").write_text('{"heatmaps": [{"image": "<a>.jpg", "file": "000-a.png"}]}')
+    found = read_heatmaps(tmp_path)
+    assert found == {"<a>.jpg": b"\x89PNG..."}
+    query = Descriptors(np.zeros((1, 1), np.float32), np.array([1]), np.array([1]))
+    gallery = Descriptors(np.ones((1, 1), np.float32), np.array([1]), np.array([2]))
+    metrics = evaluate(query, gallery)
+    write_report(tmp_path, Report("now", "data", "url", metrics, metrics, [], {}, (), {}, {}, heatmaps=found))
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;a&gt;.jpg" in page and page.count('src="data:image/png;base64,') == 1
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", '{"heatmaps": [{"image": "a.jpg", "file": "gone.png"}]}'])
+def test_a_folder_without_heat_maps_says_how_to_make_one(tmp_path, content):
+    if content is not None:
+        (tmp_path / "heatmaps.json").write_text(content)
+    with pytest.raises(InvalidSettings, match=r"not a folder of heat maps .*python -m export\.heatmaps"):
+        read_heatmaps(tmp_path)

@@ -1,0 +1,98 @@
+"""`python -m export.heatmaps RUN --images ... --out DIR`: what both branches look at (paper, Fig. 8).
+
+A heat map is the length of the feature vector at each place, of APN's decoded features and of APAN's attended ones,
+before either is averaged over places: where it is short, nothing of the picture enters the branch's vector.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from torch import Tensor, nn
+
+from qafm.contract import HEIGHT, WIDTH
+from qafm.errors import InvalidImage, QafmError
+from qafm.images import decode, resize
+from train.checkpoint import Networks, load_networks
+from train.networks import Pixels
+
+MANIFEST_FILE = "heatmaps.json"
+_HOT = np.array([255, 60, 0], np.float32)
+_SHADE = 0.25
+"""How bright a place stays that nothing is taken from."""
+
+
+def heatmaps(networks: Networks, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For one crop uint8 [H,W,3], the maps of APN and of APAN: float32 [384,128] in [0,1], each to its own largest."""
+    pixels = Pixels()(torch.from_numpy(resize(crop).copy())[None])
+    with torch.inference_mode():
+        return (
+            _lengths(networks.apn, networks.apn.merge_fine, pixels),
+            _lengths(networks.apan, networks.apan.attend, pixels),
+        )
+
+
+def drawn(crop: np.ndarray, heat: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """uint8 [384,384,3]: the crop, and beside it with each map over it."""
+    picture = resize(crop).astype(np.float32)
+    parts = [picture]
+    for one in heat:
+        weight = one[..., None]
+        parts.append((_SHADE + (1 - _SHADE) * weight) * picture * (1 - 0.5 * weight) + 0.5 * weight * _HOT)
+    return np.concatenate(parts, axis=1).round().clip(0, 255).astype(np.uint8)
+
+
+def write_heatmaps(networks: Networks, images: list[Path], out: Path, console: Console) -> None:
+    """A PNG for each image, numbered in order, and a manifest of which is whose. Raises InvalidImage, OSError."""
+    out.mkdir(parents=True, exist_ok=True)
+    listed = []
+    for number, path in enumerate(track(images, "heat maps", console=console)):
+        try:
+            crop = decode(path.read_bytes())
+        except InvalidImage as error:
+            raise InvalidImage(f"{path}: {error}") from error
+        file = f"{number:03d}-{path.stem}.png"
+        Image.fromarray(drawn(crop, heatmaps(networks, crop))).save(out / file)
+        listed.append({"image": path.name, "file": file})
+    (out / MANIFEST_FILE).write_text(json.dumps({"heatmaps": listed}, indent=2) + "\n")
+
+
+def _lengths(network: nn.Module, layer: nn.Module, pixels: Tensor) -> np.ndarray:
+    seen: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    try:
+        network(pixels)
+    finally:
+        hook.remove()
+    lengths = seen[0].norm(dim=1, keepdim=True)  # [1,1,h,w]
+    enlarged = F.interpolate(lengths, (HEIGHT, WIDTH), mode="bilinear", align_corners=False)[0, 0]
+    return (enlarged / enlarged.max().clamp_min(1e-12)).numpy()
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
+    images: Annotated[list[Path], typer.Option(help="A crop; give the option again for more.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures; made if missing.")] = Path("build/heatmaps"),
+) -> None:
+    """Draw what both branches look at, for `client eval --heatmaps`."""
+    try:
+        write_heatmaps(load_networks(run), images, out, Console())
+    except (QafmError, OSError) as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    print(f"{len(images)} heat maps in {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
