@@ -128,7 +128,7 @@ def main(
                 },
             }
             seconds = interleave(compared, rounds, console=console)
-            grown = interleave(growth, rounds, console=console)
+            grown = interleave(growth, min(rounds, 3), console=console)
 
     ratios = [
         ratio(seconds, "floor, int8", f"served, int8, {busy}", promised="at least 0.95"),
