@@ -39,7 +39,7 @@ from tritonclient.grpc.aio import InferenceServerClient as AsyncClient
 from bench import views_loop
 from bench.measure import describe_machine, interleave, ratio, write_result
 from client import ReidClient
-from client.load_test import find_perf_analyzer, load_test
+from client.load import find_perf_analyzer, load_test
 from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
 from export.precision import write_int8
 from export.repository import install

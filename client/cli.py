@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from client.ablation import Ablation
     from client.description import Description
     from client.evaluation import DescribedDataset, OnError
-    from client.load_test import Load
+    from client.load import Load
     from client.reid import ReidClient
     from client.search import Gallery
     from qafm.attributes import HeadAccuracy
@@ -322,7 +322,7 @@ def bench_command(
     json_file: Json = None,
 ) -> None:
     """Measure a server under load with perf_analyzer: throughput, latency, and where the time goes."""
-    from client.load_test import find_perf_analyzer, load_test
+    from client.load import find_perf_analyzer, load_test
     from qafm.market1501 import list_split
 
     in_flight = _parse_range(concurrency)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from client.load_test import find_perf_analyzer
+from client.load import find_perf_analyzer
 from qafm.contract import ENSEMBLES, MODELS
 from qafm.errors import LoadTestFailed
 from train.synthetic import Recipe, make_dataset

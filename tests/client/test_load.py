@@ -1,6 +1,6 @@
 """What a load test does when perf_analyzer is missing, empty or measures nothing, and how its reports are read.
 
-The real one runs in tests/triton/test_load_test.py.
+The real one runs in tests/triton/test_load.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.load_test import Load, ModelTime, find_perf_analyzer, load_test
+from client.load import Load, ModelTime, find_perf_analyzer, load_test
 from qafm.errors import LoadTestFailed
 
 # As perf_analyzer 2.60 writes them for an ensemble and a model of it, two requests in flight.
