@@ -314,11 +314,11 @@ def bench_command(
     ] = "1:4",
     images: Annotated[int, typer.Option(min=1, help="How many different queries to send, in turn.")] = 64,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of one measurement; they are repeated until three agree within a tenth.")
+        float, typer.Option(min=0.1, help="Of one measurement; they are repeated until three agree.")
     ] = 10.0,
-    requests: Annotated[
-        int | None, typer.Option(min=1, help="Measure once, over so many requests, on a machine too noisy for that.")
-    ] = None,
+    stability: Annotated[
+        float, typer.Option(min=0, help="Per cent within which three measurements must agree; more on a noisy machine.")
+    ] = 10.0,
     json_file: Json = None,
 ) -> None:
     """Measure a server under load with perf_analyzer: throughput, latency, and where the time goes."""
@@ -337,7 +337,7 @@ def bench_command(
             sent,
             concurrency=in_flight,
             seconds=seconds,
-            requests=requests,
+            stability=stability,
             perf_analyzer=perf_analyzer,
         )
     if json_file is not None:

@@ -76,31 +76,22 @@ def load_test(
     *,
     concurrency: tuple[int, int, int] = (1, 4, 1),
     seconds: float = 10.0,
-    requests: int | None = None,
+    stability: float = 10.0,
     perf_analyzer: str,
 ) -> list[Load]:
     """Send `images`, encoded files, in turn to an ensemble, at each concurrency of a range (first, last, step).
 
-    url: HOST:PORT of the gRPC endpoint. seconds: of one measurement; they are repeated until three agree within a
-    tenth, ten times at most. requests: measure once, over so many. Raises LoadTestFailed where nothing was measured.
+    url: HOST:PORT of the gRPC endpoint. seconds: of one measurement; they are repeated until three agree within
+    `stability` per cent, ten times at most. Raises LoadTestFailed where nothing was measured.
     """
     first, last, step = concurrency
-    if requests and first + step <= last:
-        # A number of requests goes with one concurrency only.
-        return [
-            load
-            for each in range(first, last + 1, step)
-            for load in load_test(
-                url, model, images, concurrency=(each, each, 1), requests=requests, perf_analyzer=perf_analyzer
-            )
-        ]
     with tempfile.TemporaryDirectory(prefix="load-test-") as name:
         folder = Path(name)
         (folder / "input.json").write_text(json.dumps({"data": [_request(model, image) for image in images]}))
         command = [perf_analyzer, "-m", model, "-u", url, "-i", "grpc", "--input-data", "input.json"]
         command += ["--concurrency-range", f"{first}:{last}:{step}"]
-        length = ("--request-count", requests) if requests else ("--measurement-interval", round(1000 * seconds))
-        command += map(str, length)
+        # Not --request-count: that divides by whole seconds.
+        command += ["--measurement-interval", str(round(1000 * seconds)), "--stability-percentage", str(stability)]
         # A bare name in the folder it runs in: with a path it drops the composing models' files.
         command += ["-f", "report.csv"]
         ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -141,7 +132,7 @@ def _read(folder: Path) -> list[Load]:
                 for name, rows in models.items()
             },
         )
-        for number, row in _rows(folder / "report.csv").items()
+        for number, row in sorted(_rows(folder / "report.csv").items())  # it sorts them by throughput
     ]
 
 

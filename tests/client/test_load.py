@@ -17,8 +17,8 @@ from qafm.errors import LoadTestFailed
 # As perf_analyzer 2.60 writes them for an ensemble and a model of it, two requests in flight.
 ENSEMBLE = """Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,\
 Server Compute Infer,Server Compute Output,Client Recv,p50 latency,p90 latency,p95 latency,p99 latency
-1,2.25,8,0,2,1254,533133,6011,7,433959,488815,563391,576912
 2,2.5,8,240482,4,647,537249,5655,7,806244,823770,836953,838649
+1,2.25,8,0,2,1254,533133,6011,7,433959,488815,563391,576912
 """
 MODEL = """Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,\
 Server Compute Infer,Server Compute Output,Client Recv

@@ -30,7 +30,18 @@ def test_a_load_test_measures_each_composing_model(triton_server, dataset, tmp_p
     except LoadTestFailed as error:
         pytest.skip(str(error))
     command = [sys.executable, "-m", "client", "bench", "--data", dataset, "--url", triton_server.grpc_url]
-    command += ["--model", model, "--concurrency", "1:2", "--requests", "6", "--json", tmp_path / "load.json"]
+    command += [
+        "--model",
+        model,
+        "--concurrency",
+        "1:2",
+        "--seconds",
+        "1",
+        "--stability",
+        "200",
+        "--json",
+        tmp_path / "load.json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "load.json").read_text())
