@@ -45,6 +45,7 @@ from export.precision import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
 from qafm.contract import IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, graph_path
+from qafm.errors import LoadTestFailed
 from qafm.images import decode
 from qafm.market1501 import Crop, list_split
 from qafm.perturbations import views
@@ -90,7 +91,11 @@ def main(
 ) -> None:
     """Time the served ensemble against its floor and its peers."""
     console = Console()
-    perf_analyzer = find_perf_analyzer()
+    try:
+        perf_analyzer = find_perf_analyzer()
+    except LoadTestFailed as error:
+        Console(stderr=True).print(f"bench.serving: {error}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         crops = _draw(folder / "data", images)
