@@ -28,7 +28,6 @@ JOURNAL_FILE = "descriptions.journal"
 OnError = Literal["skip", "fail"]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """Called with the name of the work and its number of images; gives a function to call after each image."""
-Result = Description | InvalidImage | RequestFailed
 
 
 @dataclass(frozen=True)

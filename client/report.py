@@ -14,6 +14,7 @@ from client import baseline
 from client.description import Float32
 from client.page import crop, page
 from qafm.attributes import HeadAccuracy
+from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.metrics import PROTOCOL, Metrics
 from qafm.reranking import Reranking
@@ -87,7 +88,7 @@ def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
 def read_heatmaps(folder: Path) -> dict[str, bytes]:
     """The pictures that `python -m export.heatmaps` wrote, by the names of their images. Raises InvalidSettings."""
     try:
-        listed = json.loads((folder / "heatmaps.json").read_text(encoding="utf-8"))["heatmaps"]
+        listed = json.loads((folder / HEATMAPS_FILE).read_text(encoding="utf-8"))["heatmaps"]
         return {entry["image"]: (folder / entry["file"]).read_bytes() for entry in listed}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidSettings(

@@ -62,7 +62,8 @@ def check_fidelity(
                 )
             got[name].append(outputs)
     pids, camids = (np.array([getattr(crop, name) for crop in seen]) for name in ("pid", "camid"))
-    found = {name: fidelity(_stacked(expected), _stacked(outputs), pids, camids) for name, outputs in got.items()}
+    stacked = _stacked(expected)
+    found = {name: fidelity(stacked, _stacked(outputs), pids, camids) for name, outputs in got.items()}
     failed = [
         f"{measure} is {measured[measure]:.4g} in {name}, expected {bound}"
         for name, measured in found.items()

@@ -21,13 +21,12 @@ from rich.markup import escape
 from rich.progress import track
 from torch import Tensor, nn
 
-from qafm.contract import HEIGHT, WIDTH
+from qafm.contract import HEATMAPS_FILE, HEIGHT, WIDTH
 from qafm.errors import InvalidImage, QafmError
 from qafm.images import decode, resize
 from train.checkpoint import Networks, load_networks
 from train.networks import Pixels
 
-MANIFEST_FILE = "heatmaps.json"
 _HOT = np.array([255, 60, 0], np.float32)
 _SHADE = 0.25
 """How bright a place stays that nothing is taken from."""
@@ -65,7 +64,7 @@ def write_heatmaps(networks: Networks, images: list[Path], out: Path, console: C
         file = f"{number:03d}-{path.stem}.png"
         Image.fromarray(drawn(crop, heatmaps(networks, crop))).save(out / file)
         listed.append({"image": path.name, "file": file})
-    (out / MANIFEST_FILE).write_text(json.dumps({"heatmaps": listed}, indent=2) + "\n")
+    (out / HEATMAPS_FILE).write_text(json.dumps({"heatmaps": listed}, indent=2) + "\n")
 
 
 def _lengths(network: nn.Module, layer: nn.Module, pixels: Tensor) -> np.ndarray:

@@ -110,6 +110,9 @@ TENSORRT_GRAPH_FILE = "tensorrt.onnx"
 PLAN_FILE = "model.plan"
 """What TensorRT made of one of the two, for the machine it is served on."""
 
+HEATMAPS_FILE = "heatmaps.json"
+"""Which heat map is whose, in a folder of `python -m export.heatmaps`."""
+
 
 def graph_path(repository: Path, model: str, *, tensorrt: bool = False) -> Path:
     """Where a model repository has the graph of a model; with `tensorrt`, the one that a plan is built from."""
