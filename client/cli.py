@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from client import defaults
-from client.report import METRIC_LABELS, Report, now, read_heatmaps, reranked_summary, write_report
+from client import defaults, tables
+from client.report import read_heatmaps, reranked_summary
 from qafm.contract import QAFM, QAFM_FIXED_ALPHA
-from qafm.descriptors import RANKED_FIELDS, read_descriptors, write_descriptors
+from qafm.descriptors import RANKED_FIELDS, read_descriptors
 from qafm.errors import (
     ContractMismatch,
+    EvaluationFailed,
     InvalidDataset,
     InvalidDescriptors,
     InvalidImage,
@@ -35,18 +31,15 @@ from qafm.errors import (
     RequestFailed,
     ServerUnreachable,
 )
-from qafm.metrics import PROTOCOL, Metrics, evaluate
+from qafm.metrics import PROTOCOL, evaluate
 from qafm.reranking import Reranking
-from qafm.verification import OperatingPoint, operating_points
+from qafm.verification import operating_points
 
 if TYPE_CHECKING:
-    from client.ablation import Ablation
     from client.description import Description
-    from client.evaluation import DescribedDataset, OnError
-    from client.load import Load
     from client.reid import ReidClient
+    from client.report import Report
     from client.search import Gallery
-    from qafm.attributes import HeadAccuracy
 
 # gRPC is imported by the commands that talk to a server: `client score` starts at once.
 
@@ -55,6 +48,7 @@ FAILURES, BAD_INPUT, UNREACHABLE = 1, 2, 3
 _EXIT_CODES: dict[type[QafmError], int] = {
     InvalidImage: FAILURES,
     RequestFailed: FAILURES,
+    EvaluationFailed: FAILURES,
     InvalidDataset: BAD_INPUT,
     InvalidDescriptors: BAD_INPUT,
     ContractMismatch: BAD_INPUT,
@@ -62,7 +56,6 @@ _EXIT_CODES: dict[type[QafmError], int] = {
 }
 
 app = typer.Typer(
-    help="Describe people with a QAFM server, and evaluate it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -96,6 +89,40 @@ class OnErrorChoice(str, Enum):
     fail = "fail"
 
 
+@dataclass(frozen=True)
+class _Access:
+    """How to reach a server that does not take everyone: what is said before the name of a command."""
+
+    tls: bool = False
+    ca_certificate: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@app.callback()
+def access(
+    context: typer.Context,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, and trust whom the system trusts.")] = False,
+    ca_certificate: Annotated[
+        Path | None, typer.Option(help="Encrypt, and trust who this PEM file says.", exists=True, dir_okay=False)
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="This client's own certificate, PEM.", exists=True, dir_okay=False)
+    ] = None,
+    private_key: Annotated[Path | None, typer.Option(help="The key to it, PEM.", exists=True, dir_okay=False)] = None,
+    header: Annotated[
+        list[str], typer.Option(help="NAME: VALUE, sent with every request; may stand several times.")
+    ] = [],  # noqa: B006, typer reads it and no one writes it
+) -> None:
+    """Describe people with a QAFM server, and evaluate it."""
+    named = [entry.partition(":") for entry in header]
+    if wrong := [entry for entry, (name, colon, _) in zip(header, named, strict=True) if not (name.strip() and colon)]:
+        raise typer.BadParameter(f"expected NAME: VALUE, got {wrong[0]!r}", param_hint="--header")
+    headers = {name.strip(): value.strip() for name, _, value in named}
+    context.obj = _Access(tls, ca_certificate, certificate, private_key, headers)
+
+
 def main() -> None:
     """Run the command, and say an error in one sentence."""
     try:
@@ -110,6 +137,7 @@ def main() -> None:
 
 @app.command("eval")
 def evaluate_command(
+    context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout.")],
     split: Annotated[Split, typer.Option(help="What is searched for in the gallery.")] = Split.query,
     url: Url = defaults.URL,
@@ -140,88 +168,55 @@ def evaluate_command(
 
     Interrupted at any moment, the same command goes on with the images that are left.
     """
-    from client.evaluation import JOURNAL_FILE, measure_baseline
+    from client.evaluation import evaluate_dataset, read_dataset
     from client.progress import progress
 
-    start = time.perf_counter()
-    # Before the hours of describing.
+    # What is wrong with the input is said before any server is asked.
+    dataset = read_dataset(data, limit)
     pictures = read_heatmaps(heatmaps) if heatmaps else {}
-    connect = partial(
-        _connect, url, connect_timeout_s=connect_timeout_s, request_timeout_s=request_timeout_s, retry_s=retry_s
-    )
-    described = asyncio.run(_describe_dataset(connect, data, report, limit, on_error.value, concurrency))
-    for name in ("report.json", "report.html"):
-        # An earlier result must not stand beside the descriptors of this one.
-        (report / name).unlink(missing_ok=True)
-    write_descriptors(report / "query.npz", described.query)
-    write_descriptors(report / "gallery.npz", described.gallery)
-    for image in described.failed_images:
-        _say_error(f"{image.path}: {image.reason}")
 
-    before_metrics = time.perf_counter()
-    try:
-        metrics = evaluate(described.query, described.gallery)
-    except InvalidDescriptors as error:
-        if not described.failed_images:
-            raise
-        _say_error(f"there is nothing to measure, because images failed: {error}")
-        raise typer.Exit(FAILURES) from error
-    verification = operating_points(described.query, described.gallery)
-    reranked = evaluate(described.query, described.gallery, Reranking()) if rerank else None
-    metrics_s = time.perf_counter() - before_metrics
-    ablation = asyncio.run(_sweep_alpha(connect, data, described)) if sweep_alpha else None
-    before_baseline = time.perf_counter()
-    baseline = measure_baseline(described, lambda name, total: progress(_errors, name, total))
-    ended = time.perf_counter()
-    result = Report(
-        created=now(),
-        data=str(data),
-        url=url,
-        metrics=metrics,
-        baseline=baseline,
-        reranked=reranked,
-        alpha=described.all("alpha"),
-        identifiability=described.all("identifiability"),
-        heatmaps=pictures,
-        verification=verification,
-        attributes=described.attributes,
-        failed_images=described.failed_images,
-        manifest=described.manifest,
-        ablation=ablation,
-        timings={
-            "describe_s": described.seconds,
-            "images_per_second": described.images_per_second,
-            "metrics_s": metrics_s,
-            "baseline_s": ended - before_baseline,
-            "total_s": ended - start,
-        },
-    )
-    write_report(report, result)
-    if not described.unanswered:
-        (report / JOURNAL_FILE).unlink(missing_ok=True)
-    _output.print(_metrics_table({"QAFM": metrics, "Re-ranked": reranked, "Colour histogram": baseline}))
-    _print_verification(verification)
-    if described.attributes:
-        _output.print(_attributes_table(described.attributes))
-    if ablation:
-        from client.ablation import write_images
+    async def run() -> Report:
+        async with _connect(
+            context.obj, url, connect_timeout_s=connect_timeout_s, request_timeout_s=request_timeout_s, retry_s=retry_s
+        ) as client:
+            return await evaluate_dataset(
+                client,
+                dataset,
+                report,
+                on_error=on_error.value,
+                concurrency=concurrency,
+                rerank=rerank,
+                ablate=sweep_alpha,
+                heatmaps=pictures,
+                progress=lambda name, total: progress(_errors, name, total),
+                warn=_warn,
+            )
 
-        write_images(report / "images.csv", ablation)
-        _print_ablation(ablation)
+    result = asyncio.run(run())
     _output.print(
-        f"{_counts(metrics)}, {described.images_per_second:.1f} images/s. Report: {report / 'report.html'}",
+        tables.metrics({"QAFM": result.metrics, "Re-ranked": result.reranked, "Colour histogram": result.baseline})
+    )
+    if result.verification:
+        _output.print(tables.verification(result.verification))
+    if result.attributes:
+        _output.print(tables.attributes(result.attributes))
+    if result.ablation:
+        _output.print(tables.ablation(result.ablation))
+        _output.print(tables.correlations(result.ablation), soft_wrap=True)
+    _output.print(
+        f"{tables.counts(result.metrics)}, {result.timings['images_per_second']:.1f} images/s. "
+        f"Report: {report / 'report.html'}",
         soft_wrap=True,
     )
-    if failed := len(described.failed_images):
-        again = (
-            "; the same command tries only those again that the server did not answer" if described.unanswered else ""
-        )
+    if failed := len(result.failed_images):
+        again = "; the same command tries only those again that the server did not answer" if result.unanswered else ""
         _say_error(f"left out of the result because they could not be described: {failed} image(s), named above{again}")
         raise typer.Exit(FAILURES)
 
 
 @app.command()
 def describe(
+    context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or BMP files, one person each.")],
     url: Url = defaults.URL,
     connect_timeout_s: ConnectTimeout = defaults.CONNECT_TIMEOUT_S,
@@ -230,7 +225,7 @@ def describe(
     """Print attributes, alpha and identifiability of images."""
     from client.description import Description
 
-    results = asyncio.run(_describe_images(images, url, connect_timeout_s))
+    results = asyncio.run(_describe_images(context.obj, images, url, connect_timeout_s))
     found = [(path, result) for path, result in zip(images, results, strict=True) if isinstance(result, Description)]
     if as_json:
         print(json.dumps([{"path": str(path), **description.summary()} for path, description in found], indent=2))
@@ -246,6 +241,7 @@ def describe(
 
 @app.command("search")
 def search_command(
+    context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The person to look for: a JPEG, PNG, WebP or BMP file.")],
     gallery: Annotated[Path, typer.Option(help="A folder of crops, or descriptors of them (.npz).")],
     top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 10,
@@ -261,14 +257,11 @@ def search_command(
     from client.search import read_gallery, search, write_page
 
     kept = None if gallery.is_dir() else read_gallery(gallery, images)
-    description, found, failed = asyncio.run(_describe_search(image, gallery, kept, url, connect_timeout_s))
+    description, found, failed = asyncio.run(
+        _describe_search(context.obj, image, gallery, kept, url, connect_timeout_s)
+    )
     matches = search(description.descriptor, found, top)
-    table = Table()
-    for name, justify in (("", "right"), ("Distance", "right"), ("Image", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for rank, match in enumerate(matches, start=1):
-        table.add_row(str(rank), f"{match.distance:.3f}", escape(str(match.path)))
-    _output.print(table)
+    _output.print(tables.matches(matches))
     if json_file is not None:
         listed = [{"path": str(match.path), "distance": match.distance} for match in matches]
         json_file.write_text(json.dumps({"image": str(image), "matches": listed}, indent=2) + "\n")
@@ -298,13 +291,15 @@ def score(
             "protocol": PROTOCOL,
         }
         json_file.write_text(json.dumps(found, indent=2) + "\n")
-    _output.print(_metrics_table({"%": metrics, "Re-ranked": reranked}))
-    _print_verification(verification)
-    _output.print(_counts(metrics))
+    _output.print(tables.metrics({"%": metrics, "Re-ranked": reranked}))
+    if verification:
+        _output.print(tables.verification(verification))
+    _output.print(tables.counts(metrics))
 
 
 @app.command("bench")
 def bench_command(
+    context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout: its queries are sent.")],
     url: Url = defaults.URL,
     connect_timeout_s: ConnectTimeout = defaults.CONNECT_TIMEOUT_S,
@@ -325,11 +320,15 @@ def bench_command(
     from client.load import find_perf_analyzer, load_test
     from qafm.market1501 import list_split
 
+    if context.obj != _Access():
+        raise typer.BadParameter(
+            "perf_analyzer is not told of TLS or headers; measure beside the server", param_hint="bench"
+        )
     in_flight = _parse_range(concurrency)
     perf_analyzer = find_perf_analyzer()
     queries = list_split(data, "query")
     sent = [crop.path.read_bytes() for crop in queries[:: max(1, len(queries) // images)][:images]]
-    manifest = asyncio.run(_manifest(url, connect_timeout_s))
+    manifest = asyncio.run(_manifest(context.obj, url, connect_timeout_s))
     with _errors.status(f"perf_analyzer: {model.value}, {concurrency} in flight"):
         loads = load_test(
             url,
@@ -343,64 +342,51 @@ def bench_command(
     if json_file is not None:
         result = {"model": model.value, "images": len(sent), "loads": [load.summary() for load in loads]}
         json_file.write_text(json.dumps({**result, "manifest": manifest}, indent=2) + "\n")
-    _print_loads(model.value, loads)
+    for table in tables.loads(model.value, loads):
+        _output.print(table)
 
 
-def _connect(url: str, **timeouts_s: float) -> ReidClient:
+def _connect(
+    access: _Access,
+    url: str,
+    *,
+    connect_timeout_s: float,
+    request_timeout_s: float = defaults.REQUEST_TIMEOUT_S,
+    retry_s: float = defaults.RETRY_S,
+) -> ReidClient:
     from client.reid import ReidClient
+    from client.transport import Tls
 
-    return ReidClient(url, **timeouts_s)
-
-
-async def _describe_dataset(
-    connect: Callable[[], ReidClient],
-    data: Path,
-    report: Path,
-    limit: int | None,
-    on_error: OnError,
-    concurrency: int,
-) -> DescribedDataset:
-    from client.evaluation import describe_dataset, read_dataset
-    from client.progress import progress
-
-    dataset = read_dataset(data, limit)
-    for warning in dataset.warnings:
-        _warn(warning)
-    report.mkdir(parents=True, exist_ok=True)
-    async with connect() as client:
-        return await describe_dataset(
-            client,
-            dataset,
-            report,
-            on_error=on_error,
-            concurrency=concurrency,
-            progress=lambda name, total: progress(_errors, name, total),
-            warn=_warn,
-        )
+    files = {
+        "root_certificates": access.ca_certificate,
+        "private_key": access.private_key,
+        "certificate_chain": access.certificate,
+    }
+    return ReidClient(
+        url,
+        connect_timeout_s=connect_timeout_s,
+        request_timeout_s=request_timeout_s,
+        retry_s=retry_s,
+        tls=Tls(**files) if access.tls or any(files.values()) else None,
+        headers=access.headers,
+    )
 
 
-async def _manifest(url: str, connect_timeout_s: float) -> dict[str, Any]:
+async def _manifest(access: _Access, url: str, connect_timeout_s: float) -> dict[str, Any]:
     """What a server says it serves, once it is ready and its models are those of the contract."""
-    async with _connect(url, connect_timeout_s=connect_timeout_s) as client:
+    async with _connect(access, url, connect_timeout_s=connect_timeout_s) as client:
         return client.manifest
 
 
-async def _sweep_alpha(connect: Callable[[], ReidClient], data: Path, described: DescribedDataset) -> Ablation:
-    from client.ablation import sweep_alpha
-
-    async with connect() as client:
-        return await sweep_alpha(client, data, described.query, described.gallery)
-
-
 async def _describe_search(
-    image: Path, folder: Path, kept: Gallery | None, url: str, connect_timeout_s: float
+    access: _Access, image: Path, folder: Path, kept: Gallery | None, url: str, connect_timeout_s: float
 ) -> tuple[Description, Gallery, int]:
     """The image, the gallery, described unless it was kept, and how many of its images failed."""
     from client.progress import progress
     from client.search import describe_gallery
 
     failures: list[Exception] = []
-    async with _connect(url, connect_timeout_s=connect_timeout_s) as client:
+    async with _connect(access, url, connect_timeout_s=connect_timeout_s) as client:
         description = await client.describe(image)
         gallery = kept or await describe_gallery(
             client,
@@ -415,9 +401,9 @@ async def _describe_search(
 
 
 async def _describe_images(
-    images: list[Path], url: str, connect_timeout_s: float
+    access: _Access, images: list[Path], url: str, connect_timeout_s: float
 ) -> list[Description | InvalidImage | RequestFailed]:
-    async with _connect(url, connect_timeout_s=connect_timeout_s) as client:
+    async with _connect(access, url, connect_timeout_s=connect_timeout_s) as client:
         return [result async for result in client.describe_many(images, return_errors=True)]
 
 
@@ -436,94 +422,6 @@ def _parse_range(text: str) -> tuple[int, int, int]:
             f"expected a number from 1, or FIRST:LAST or FIRST:LAST:STEP, got {text!r}", param_hint="--concurrency"
         )
     return numbers[0], numbers[1], numbers[2]
-
-
-def _print_loads(model: str, loads: list[Load]) -> None:
-    """Throughput and latency at each concurrency, and the time in each composing model at the best of them."""
-    table = Table(title=f"{model} under load")
-    for name in ("In flight", "images/s", "p50 ms", "p95 ms", "p99 ms"):
-        table.add_column(name, justify="right")
-    for load in loads:
-        latencies = (f"{value:.0f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms))
-        table.add_row(str(load.concurrency), f"{load.images_per_second:.2f}", *latencies)
-    _output.print(table)
-    best = max(loads, key=lambda load: load.images_per_second)
-    table = Table(title=f"A request in each model, {best.concurrency} in flight")
-    table.add_column("")
-    for name in ("queue ms", "compute ms"):
-        table.add_column(name, justify="right")
-    for name, time_in in best.models.items():
-        table.add_row(name, f"{time_in.queue_ms:.1f}", f"{time_in.compute_ms:.1f}")
-    _output.print(table)
-
-
-def _metrics_table(columns: dict[str, Metrics | None]) -> Table:
-    """The headline metrics in per cent, a column for each that there is."""
-    known = {name: metrics for name, metrics in columns.items() if metrics}
-    table = Table()
-    table.add_column("Metric")
-    for name in known:
-        table.add_column(name, justify="right")
-    for name, label in METRIC_LABELS.items():
-        table.add_row(label, *(f"{100 * getattr(metrics, name):.2f}" for metrics in known.values()))
-    return table
-
-
-def _print_verification(points: list[OperatingPoint]) -> None:
-    """What one threshold for all pairs accepts, where there are enough pairs to say."""
-    if not points:
-        return
-    table = Table(title="One threshold for all pairs")
-    for name in ("False positives", "True positives %", "Distance"):
-        table.add_column(name, justify="right")
-    for point in points:
-        table.add_row(
-            f"{point.false_positive_rate:g}", f"{100 * point.true_positive_rate:.2f}", f"{point.threshold:.4f}"
-        )
-    _output.print(table)
-
-
-def _attributes_table(attributes: dict[str, HeadAccuracy]) -> Table:
-    """How often each attribute is told right, in per cent, beside what its most frequent value would reach."""
-    table = Table(title="Attributes")
-    table.add_column("")
-    for name in ("Accuracy", "Most frequent", "Images"):
-        table.add_column(name, justify="right")
-    for name, head in attributes.items():
-        table.add_row(name, f"{100 * head.accuracy:.1f}", f"{100 * head.majority:.1f}", f"{head.images:,}")
-    return table
-
-
-def _print_ablation(ablation: Ablation) -> None:
-    """The paper's Table 4, with a column for each level of degradation where that is recorded."""
-    levels = ablation.degradation.queries if ablation.degradation else {}
-    table = Table(title="α and the branches (the paper's Table 4)")
-    table.add_column("", no_wrap=True)
-    for name in ("α", "paper's α", "Rank-1", "Rank-5", "mAP"):
-        table.add_column(name, justify="right")
-    for name, count in levels.items():
-        table.add_column(f"mAP, {name} ({count})", justify="right")
-    for row in ablation.rows:
-        summary = row.summary()
-        weights = ("" if summary[name] is None else f"{summary[name]:.1f}" for name in ("alpha", "paper_alpha"))
-        precision = ablation.degradation.rows[row.name] if ablation.degradation else {}
-        fractions = [summary[name] for name in ("rank1", "rank5", "mAP")] + [precision.get(name) for name in levels]
-        table.add_row(row.name, *weights, *("" if value is None else f"{100 * value:.2f}" for value in fractions))
-    _output.print(table)
-    correlations = {"r(Q, α)": ablation.q_alpha_r}
-    if ablation.degradation:
-        correlations["r(Q, strength)"] = ablation.degradation.q_strength_r
-    _output.print(
-        f"α from {ablation.alpha_min:.3f} to {ablation.alpha_max:.3f}, mean {ablation.alpha_mean:.3f}, "
-        f"sd {ablation.alpha_sd:.4f}; "
-        + ", ".join(f"{name} = {'none' if r is None else format(r, '+.3f')}" for name, r in correlations.items()),
-        soft_wrap=True,
-    )
-
-
-def _counts(metrics: Metrics) -> str:
-    skipped = f" ({metrics.skipped_queries:,} without a true match left out)" if metrics.skipped_queries else ""
-    return f"{metrics.queries:,} queries{skipped}, {metrics.gallery:,} gallery images"
 
 
 def _print_description(path: Path, description: Description) -> None:

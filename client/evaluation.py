@@ -1,10 +1,12 @@
-"""Evaluating a server on a dataset: describe query and gallery, rank, compare with the baseline."""
+"""Evaluating a server on a dataset: describe query and gallery, rank, compare with the baseline, write a report."""
 
 from __future__ import annotations
 
+import asyncio
+import csv
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,15 +15,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from client.ablation import sweep_alpha, write_images
 from client.baseline import describe_by_colour
+from client.defaults import CONCURRENCY
 from client.description import Description
+from client.examples import choose_examples
 from client.journal import Journal
 from client.reid import ReidClient
+from client.report import FailedImage, Report, now, write_report
 from qafm.attributes import HeadAccuracy, head_accuracies, read_attributes
-from qafm.descriptors import Descriptors
-from qafm.errors import InvalidImage, RequestFailed
+from qafm.descriptors import Descriptors, write_descriptors
+from qafm.errors import EvaluationFailed, InvalidDescriptors, InvalidImage, RequestFailed
 from qafm.market1501 import ATTRIBUTE_FILE, Crop, list_split, shortfall, without_junk
 from qafm.metrics import Metrics, evaluate
+from qafm.reranking import Reranking
+from qafm.verification import operating_points
 
 JOURNAL_FILE = "descriptions.journal"
 """In the folder of a report, as long as its evaluation has not ended."""
@@ -40,14 +48,6 @@ class Dataset:
     attributes: Mapping[int, NDArray[np.int8]]
     warnings: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
-
-
-@dataclass(frozen=True)
-class FailedImage:
-    """An image that could not be described. `path` is relative to the dataset's folder."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +163,116 @@ async def describe_dataset(
     )
 
 
-def measure_baseline(described: DescribedDataset, progress: Progress) -> Metrics:
+async def evaluate_dataset(
+    client: ReidClient,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    on_error: OnError = "skip",
+    concurrency: int = CONCURRENCY,
+    rerank: bool = False,
+    ablate: bool = False,
+    heatmaps: Mapping[str, bytes] | None = None,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Report:
+    """Evaluate a server on a dataset, and write the report into `folder`.
+
+    Interrupted at any moment, the same call goes on with the images that are left. rerank: also the metrics after
+    k-reciprocal re-ranking. ablate: also the paper's Table 4. heatmaps: pictures to show, by the names of their images.
+    warn: is told what a person should know before trusting the result, and of each image that failed. Raises as
+    `describe_dataset` does, InvalidDescriptors where nothing can be measured, and EvaluationFailed where that is
+    because images failed.
+    """
+    start = time.perf_counter()
+    for warning in dataset.warnings:
+        warn(warning)
+    progress = progress or _quiet
+    folder.mkdir(parents=True, exist_ok=True)
+    described = await describe_dataset(
+        client, dataset, folder, on_error=on_error, concurrency=concurrency, progress=progress, warn=warn
+    )
+    query, gallery = described.query, described.gallery
+    for name in ("report.json", "report.html"):
+        # An earlier result must not stand beside the descriptors of this one.
+        (folder / name).unlink(missing_ok=True)
+    write_descriptors(folder / "query.npz", query)
+    write_descriptors(folder / "gallery.npz", gallery)
+    for image in described.failed_images:
+        warn(f"{image.path}: {image.reason}")
+
+    # In threads: the connection stays alive meanwhile.
+    before_metrics = time.perf_counter()
+    try:
+        metrics = await asyncio.to_thread(evaluate, query, gallery)
+    except InvalidDescriptors as error:
+        if not described.failed_images:
+            raise
+        raise EvaluationFailed(f"there is nothing to measure, because images failed: {error}") from error
+    verification = await asyncio.to_thread(operating_points, query, gallery)
+    metrics_s = time.perf_counter() - before_metrics
+    reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
+    ablation = await sweep_alpha(client, dataset.root, query, gallery) if ablate else None
+    before_baseline = time.perf_counter()
+    baseline = await asyncio.to_thread(_measure_baseline, described, progress)
+    baseline_s = time.perf_counter() - before_baseline
+    report = Report(
+        created=now(),
+        data=str(dataset.root),
+        url=client.url,
+        metrics=metrics,
+        baseline=baseline,
+        reranked=reranked,
+        alpha=described.all("alpha"),
+        identifiability=described.all("identifiability"),
+        examples=await asyncio.to_thread(choose_examples, dataset.root, query, gallery, metrics),
+        heatmaps=heatmaps or {},
+        verification=verification,
+        attributes=described.attributes,
+        failed_images=described.failed_images,
+        unanswered=described.unanswered,
+        manifest=described.manifest,
+        ablation=ablation,
+        timings={
+            "describe_s": described.seconds,
+            "images_per_second": described.images_per_second,
+            "metrics_s": metrics_s,
+            "baseline_s": baseline_s,
+            "total_s": time.perf_counter() - start,
+        },
+    )
+    await asyncio.to_thread(write_report, folder, report)
+    _write_queries(folder / "queries.csv", query, metrics)
+    if ablation:
+        write_images(folder / "images.csv", ablation)
+    if not described.unanswered:
+        (folder / JOURNAL_FILE).unlink(missing_ok=True)
+    return report
+
+
+@contextmanager
+def _quiet(name: str, total: int) -> Iterator[Callable[[], None]]:
+    yield lambda: None
+
+
+def _measure_baseline(described: DescribedDataset, progress: Progress) -> Metrics:
     """What colour histograms reach on the same images."""
     with progress("baseline", len(described.query) + len(described.gallery)) as step:
         return evaluate(
             describe_by_colour(described.root, described.query, step),
             describe_by_colour(described.root, described.gallery, step),
         )
+
+
+def _write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
+    """One line a query as CSV; without a true match it has no AP and no first match."""
+    assert query.paths is not None, "described images have paths"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "pid", "camid", "ap", "first_match"])
+        columns = (query.paths, query.pids, query.camids, metrics.average_precision, metrics.first_match)
+        for *image, precision, first in zip(*(column.tolist() for column in columns), strict=True):
+            writer.writerow([*image, f"{precision:.6g}" if first else "", first or ""])
 
 
 def _accuracies(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadAccuracy]:

@@ -25,7 +25,9 @@ def check_metadata(model: Model, metadata: Any, url: str) -> None:
         if expected != got:
             raise ContractMismatch(
                 f"the model {model.name!r} at {url} does not fit this client: its {kind} differ: "
-                f"{_difference(expected, got)}. Serve a repository made by this version's `python -m export`"
+                f"{_difference(expected, got)}. Serve a repository made by this version's `python -m export`",
+                url=url,
+                model=model.name,
             )
 
 
@@ -41,7 +43,9 @@ def read_manifest(model_name: str, config: Any, url: str) -> dict[str, Any]:
         got = f"{text[:60]!r}" if text else "none"
         raise ContractMismatch(
             f"the model {model_name!r} at {url} has no manifest: expected a JSON object in its parameter "
-            f"{MANIFEST_PARAMETER!r}, got {got}. Serve a repository made by `python -m export`"
+            f"{MANIFEST_PARAMETER!r}, got {got}. Serve a repository made by `python -m export`",
+            url=url,
+            model=model_name,
         )
     return manifest
 

@@ -24,23 +24,30 @@ def page(title: str, body: str) -> str:
 """
 
 
-def crop(content: bytes, alternative: str, caption: str) -> str:
-    """A picture with its caption, inside the page. content: an encoded image file."""
+def crop(content: bytes, alternative: str, caption: str, frame: str = "") -> str:
+    """A picture with its caption, inside the page. content: an encoded image file; empty for one that is gone.
+
+    caption: HTML. frame: "right", "wrong" or "asked", for one in a ranked list.
+    """
+    if not content:
+        picture = f'<div class="gone" role="img" aria-label="{escape(alternative)}">no picture</div>'
+        return f'<figure class="{frame}">{picture}<figcaption>{caption}</figcaption></figure>'
     kind = next((kind for start, kind in _TYPES.items() if content.startswith(start)), "jpeg")
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return f'<figure><img src="{source}" alt="{escape(alternative)}"><figcaption>{caption}</figcaption></figure>'
+    picture = f'<img src="{source}" alt="{escape(alternative)}" loading="lazy">'
+    return f'<figure class="{frame}">{picture}<figcaption>{caption}</figcaption></figure>'
 
 
 _STYLE = """
 :root {
   color-scheme: light dark;
   --text: #1c2733; --soft: #5d6b7a; --line: #d9e0e7; --back: #f6f8fa; --card: #fff;
-  --accent: #0b6e63; --warn: #a4480c;
+  --accent: #0b6e63; --warn: #a4480c; --right: #1a7f37; --wrong: #cf222e;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --text: #e4eaf0; --soft: #9aa8b6; --line: #313c47; --back: #12181e; --card: #1a222a;
-    --accent: #4cc0ae; --warn: #f0a267;
+    --accent: #4cc0ae; --warn: #f0a267; --right: #3fb950; --wrong: #f85149;
   }
 }
 * { box-sizing: border-box; }
@@ -75,8 +82,33 @@ tbody th { color: var(--soft); min-width: 8rem; }
 svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; }
 figure { margin: 0; }
 figure img { width: 100%; aspect-ratio: 1 / 2; object-fit: contain; background: var(--back); border-radius: 4px; }
+figure .gone {
+  aspect-ratio: 1 / 2; display: grid; place-items: center; background: var(--back); color: var(--soft);
+  font-size: .75rem; border-radius: 4px;
+}
+h3 { margin: 0 0 .5rem; font-size: 1rem; font-weight: 500; }
+.list {
+  padding: .9rem 0; border-top: 1px solid var(--line);
+  content-visibility: auto; contain-intrinsic-size: auto 15rem;
+}
+.list .crops { grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .5rem; }
+.list figcaption, .list .gone { font-size: .7rem; }
+figure.right > :first-child { border: 3px solid var(--right); }
+figure.wrong > :first-child { border: 3px solid var(--wrong); }
+figure.asked > :first-child { border: 3px solid transparent; }
+span.right { color: var(--right); }
+span.wrong { color: var(--wrong); }
+input {
+  font: inherit; color: inherit; background: var(--back); padding: .3rem .5rem;
+  border: 1px solid var(--line); border-radius: 4px;
+}
 .maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); gap: 1rem; }
 .maps img { aspect-ratio: auto; }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; }
-@media print { body { background: none; } section { break-inside: avoid; } }
+@media print {
+  body { background: none; }
+  section, .list { break-inside: avoid; content-visibility: visible; }
+  section:has(.list) { break-inside: auto; }
+  label { display: none; }
+}
 """

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
-from tritonclient.grpc import InferInput, InferRequestedOutput  # type: ignore[import-untyped]
-from tritonclient.grpc.aio import InferenceServerClient  # type: ignore[import-untyped]
-from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
 from client.defaults import CONCURRENCY, CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RETRY_S, URL
 from client.description import Description, Float32
 from client.handshake import check_metadata, read_manifest
+from client.transport import Arrays, GrpcTransport, Tls, Transport, TransportError
 from qafm.contract import (
     ALPHA,
     ATTRIBUTES,
@@ -33,29 +33,16 @@ from qafm.contract import (
     QAFM_FIXED_ALPHA,
     SEMANTIC,
     VISUAL,
-    Tensor,
 )
 from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnreachable
 from qafm.images import MAX_BYTES
 
+if TYPE_CHECKING:
+    from client.report import Report
+
 _LOOKAHEAD = 4
 """Results wait for their turn in input order: this many times `concurrency` may be ahead of the consumer."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-_MESSAGE_OVERHEAD_BYTES = 1024 * 1024
-_CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", MAX_BYTES + _MESSAGE_OVERHEAD_BYTES),
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),  # a description has 13 kB, a manifest tens of kB
-    # gRPC's own pause between attempts to connect doubles up to two minutes; a restarted server is found
-    # sooner.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
-
-_UNAVAILABLE = "StatusCode.UNAVAILABLE"
-_DEADLINE = "StatusCode.DEADLINE_EXCEEDED"
-_INVALID = "StatusCode.INVALID_ARGUMENT"
-_NOT_FOUND = "StatusCode.NOT_FOUND"
 _QUEUE_FULL = "Exceeds maximum queue size"
 
 Image = bytes | Path
@@ -70,8 +57,11 @@ class ReidClient:
     server answers UNAVAILABLE or not at all.
 
     url: HOST:PORT of the server's gRPC endpoint. connect_timeout_s: wait for the server to be ready.
-    request_timeout_s: wait for the answer to one attempt. retry_s: stop trying again after so long.
-    Entering raises ServerUnreachable or ContractMismatch.
+    request_timeout_s: wait for the answer to one attempt. retry_s: stop trying again after so long. tls: encrypt, and
+    trust as it says. headers: sent with every request, such as {"authorization": "Bearer ..."}. transport: speak
+    through this instead, such as a `client.testing.MockTransport`.
+    Entering raises ServerUnreachable or ContractMismatch. Every error says `url`, `model` and `request_id` where there
+    are such: the server's log has the same.
     """
 
     def __init__(
@@ -81,12 +71,16 @@ class ReidClient:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         retry_s: float = RETRY_S,
+        tls: Tls | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.url = url
         self.connect_timeout_s = connect_timeout_s
         self.request_timeout_s = request_timeout_s
         self.retry_s = retry_s
-        self._connection: InferenceServerClient | None = None
+        self._tls, self._headers, self._given_transport = tls, headers, transport
+        self._transport: Transport | None = None
         self._manifest: dict[str, Any] = {}
 
     @property
@@ -95,13 +89,13 @@ class ReidClient:
         return self._manifest
 
     async def __aenter__(self) -> ReidClient:
-        self._connection = InferenceServerClient(self.url, channel_args=_CHANNEL_OPTIONS)
+        transport = self._given_transport or GrpcTransport(self.url, tls=self._tls, headers=self._headers)
+        self._transport = transport
         try:
             await self._wait_until_ready()
             for name in ENSEMBLES:
-                check_metadata(MODELS[name], await self._about(name, self._connection.get_model_metadata), self.url)
-            response = await self._about(QAFM, self._connection.get_model_config)
-            self._manifest = read_manifest(QAFM, response.config, self.url)
+                check_metadata(MODELS[name], await self._about(name, transport.metadata), self.url)
+            self._manifest = read_manifest(QAFM, await self._about(QAFM, transport.config), self.url)
         except BaseException:
             await self._close()
             raise
@@ -122,25 +116,22 @@ class ReidClient:
         """
         if alpha is not None and not 0 <= alpha <= 1:
             raise ValueError(f"alpha is {alpha}; expected a weight from 0 to 1")
-        connection = self._connected()
-        encoded = _read(image)
-        model = MODELS[QAFM if alpha is None else QAFM_FIXED_ALPHA]
-        inputs = [_input(IMAGE, np.array([[encoded]], dtype=np.object_))]
+        inputs = {IMAGE.name: np.array([[_read(image)]], dtype=np.object_)}
         if alpha is not None:
-            inputs.append(_input(ALPHA, np.array([[alpha]], dtype=np.float32)))
-        outputs = [InferRequestedOutput(tensor.name) for tensor in model.outputs]
+            inputs[ALPHA.name] = np.array([[alpha]], dtype=np.float32)
+        found = await self._infer(QAFM if alpha is None else QAFM_FIXED_ALPHA, inputs, image)
 
-        async def infer(timeout_s: float) -> Any:
-            return await connection.infer(model.name, inputs, outputs=outputs, client_timeout=timeout_s)
+        def values(name: str) -> Float32:
+            one: Float32 = found[name][0]
+            return one
 
-        result = await self._answer(infer, model.name, image)
         return Description(
-            descriptor=_output(result, DESCRIPTOR),
-            alpha=float(_output(result, ALPHA)[0]) if alpha is None else alpha,
-            identifiability=float(_output(result, IDENTIFIABILITY)[0]) if alpha is None else None,
-            visual=_output(result, VISUAL),
-            semantic=_output(result, SEMANTIC),
-            attribute_probabilities=_output(result, ATTRIBUTES),
+            descriptor=values(DESCRIPTOR.name),
+            alpha=float(values(ALPHA.name)[0]) if alpha is None else alpha,
+            identifiability=float(values(IDENTIFIABILITY.name)[0]) if alpha is None else None,
+            visual=values(VISUAL.name),
+            semantic=values(SEMANTIC.name),
+            attribute_probabilities=values(ATTRIBUTES.name),
         )
 
     @overload
@@ -210,70 +201,95 @@ class ReidClient:
         visual, semantic: float32 [N,1024], as `describe` gives them. alpha: float32 [N], in [0,1]. Returns float32
         [N,1000], of length 1. Raises as `describe` does.
         """
-        connection, model = self._connected(), MODELS[FUSION]
-        columns = {VISUAL: visual, SEMANTIC: semantic, ALPHA: alpha[:, None]}
+        columns = {VISUAL.name: visual, SEMANTIC.name: semantic, ALPHA.name: alpha[:, None]}
         descriptors = np.empty((len(visual), *DESCRIPTOR.dims), dtype=np.float32)
         for start in range(0, len(visual), MAX_BATCH_SIZE):
             rows = slice(start, start + MAX_BATCH_SIZE)
-            inputs = [_input(tensor, np.ascontiguousarray(columns[tensor][rows])) for tensor in model.inputs]
-
-            async def infer(timeout_s: float, inputs: list[InferInput] = inputs) -> Any:
-                outputs = [InferRequestedOutput(DESCRIPTOR.name)]
-                return await connection.infer(model.name, inputs, outputs=outputs, client_timeout=timeout_s)
-
-            result = await self._answer(infer, model.name, "vectors")
-            descriptors[rows] = result.as_numpy(DESCRIPTOR.name)
+            inputs = {name: column[rows] for name, column in columns.items()}
+            found = await self._infer(FUSION, inputs, "vectors", (DESCRIPTOR.name,))
+            descriptors[rows] = found[DESCRIPTOR.name]
         return descriptors
 
-    async def _answer(self, infer: Callable[[float], Awaitable[Any]], model_name: str, subject: Image | str) -> Any:
+    async def evaluate(
+        self,
+        data: Path,
+        report: Path,
+        *,
+        limit: int | None = None,
+        concurrency: int = CONCURRENCY,
+        rerank: bool = False,
+        ablate: bool = False,
+    ) -> Report:
+        """Evaluate the server on a dataset in Market-1501's layout, as `client eval` does, and write its report.
+
+        data: the dataset's folder. report: the folder for report.json, report.html and the descriptors. limit: only the
+        first so many queries. rerank: also the metrics after k-reciprocal re-ranking. ablate: also the paper's Table 4.
+        Images that fail are left out, and listed in `failed_images`. Interrupted, the same call goes on. Raises
+        InvalidDataset, EvaluationFailed where all images failed, ServerUnreachable; what was described is kept.
+        """
+        from client.evaluation import evaluate_dataset, read_dataset
+
+        return await evaluate_dataset(
+            self, read_dataset(data, limit), report, concurrency=concurrency, rerank=rerank, ablate=ablate
+        )
+
+    async def _infer(
+        self, model: str, inputs: Arrays, subject: Image | str, outputs: tuple[str, ...] | None = None
+    ) -> Arrays:
+        """The outputs of a model, all of them by default."""
+        transport, request_id = self._connected(), uuid.uuid4().hex
+        asked = list(outputs or (tensor.name for tensor in MODELS[model].outputs))
+
+        async def attempt(timeout_s: float) -> Arrays:
+            return await transport.infer(model, inputs, asked, request_id, timeout_s)
+
         try:
-            return await self._retried(infer, self.retry_s, self.request_timeout_s)
-        except InferenceServerException as error:
-            raise self._request_error(error, model_name, subject) from error
+            return await self._retried(attempt, self.retry_s, self.request_timeout_s)
+        except TransportError as error:
+            raise self._request_error(error, model, request_id, subject) from error
 
     async def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
 
-    def _connected(self) -> InferenceServerClient:
-        if self._connection is None:
+    def _connected(self) -> Transport:
+        if self._transport is None:
             raise RuntimeError("ReidClient is not connected; use it as `async with ReidClient(url) as client`")
-        return self._connection
+        return self._transport
 
     async def _wait_until_ready(self) -> None:
-        connection = self._connected()
+        transport = self._connected()
 
         async def ready(timeout_s: float) -> None:
-            if not await connection.is_server_ready(client_timeout=timeout_s):
-                raise InferenceServerException("it is not ready: a model is still loading or failed to", _UNAVAILABLE)
+            if not await transport.ready(timeout_s):
+                raise TransportError("unavailable", "it is not ready: a model is still loading or failed to")
 
         try:
             await self._retried(ready, self.connect_timeout_s, self.connect_timeout_s)
-        except InferenceServerException as error:
-            if error.status() in (_UNAVAILABLE, _DEADLINE):
+        except TransportError as error:
+            if error.status in ("unavailable", "deadline"):
                 raise self._unreachable(error, self.connect_timeout_s) from error
             raise ContractMismatch(
-                f"what answers at {self.url} is not a Triton gRPC server: {error.message()}. "
-                "Expected the gRPC port, 8001 by default"
+                f"what answers at {self.url} is not a Triton gRPC server: {error.message}. "
+                "Expected the gRPC port, 8001 by default",
+                url=self.url,
             ) from error
 
-    async def _about(self, model_name: str, ask: Callable[..., Awaitable[Any]]) -> Any:
+    async def _about(self, model: str, ask: Callable[[str, float], Awaitable[Any]]) -> Any:
         """The server's metadata or configuration of one model."""
-
-        async def attempt(timeout_s: float) -> Any:
-            return await ask(model_name, client_timeout=timeout_s)
-
         try:
-            return await self._retried(attempt, self.connect_timeout_s, self.connect_timeout_s)
-        except InferenceServerException as error:
-            if error.status() == _DEADLINE:
+            return await self._retried(partial(ask, model), self.connect_timeout_s, self.connect_timeout_s)
+        except TransportError as error:
+            if error.status == "deadline":
                 raise self._unreachable(error, self.connect_timeout_s) from error
-            if error.status() == _UNAVAILABLE and not _names(model_name, error):
+            if error.status == "unavailable" and not _names(model, error):
                 raise self._unreachable(error, self.connect_timeout_s) from error
             raise ContractMismatch(
-                f"the server at {self.url} does not serve the model {model_name!r}: expected the ensembles "
-                f"{' and '.join(ENSEMBLES)}, got: {error.message()}"
+                f"the server at {self.url} does not serve the model {model!r}: expected the ensembles "
+                f"{' and '.join(ENSEMBLES)}, got: {error.message}",
+                url=self.url,
+                model=model,
             ) from error
 
     async def _retried(self, attempt: Callable[[float], Awaitable[Answer]], retry_s: float, timeout_s: float) -> Answer:
@@ -283,8 +299,8 @@ class ReidClient:
         while True:
             try:
                 return await attempt(timeout_s)
-            except InferenceServerException as error:
-                if error.status() != _UNAVAILABLE:
+            except TransportError as error:
+                if error.status != "unavailable":
                     raise
                 # Random, so that many clients of a restarted server do not all come back at once.
                 pause_s = random.uniform(longest_pause_s / 2, longest_pause_s)
@@ -295,31 +311,34 @@ class ReidClient:
             await asyncio.sleep(pause_s)
             longest_pause_s = min(2 * longest_pause_s, _LONGEST_PAUSE_S)
 
-    def _unreachable(self, error: InferenceServerException, waited_s: float) -> ServerUnreachable:
+    def _unreachable(self, error: TransportError, waited_s: float) -> ServerUnreachable:
         return ServerUnreachable(
-            f"no server is ready at {self.url} after {waited_s:g} s ({error.message()}). Start one with "
-            "`python -m server`, or name another with --url HOST:PORT"
+            f"no server is ready at {self.url} after {waited_s:g} s ({error.message}). Start one with "
+            "`python -m server`, or name another with --url HOST:PORT",
+            url=self.url,
         )
 
     def _request_error(
-        self, error: InferenceServerException, model_name: str, subject: Image | str
+        self, error: TransportError, model: str, request_id: str, subject: Image | str
     ) -> InvalidImage | RequestFailed | ServerUnreachable:
         name = "" if isinstance(subject, bytes) else f"{subject}: "
-        reason = error.message().removeprefix(f"in ensemble '{model_name}', ")
-        if error.status() == _INVALID:
-            return InvalidImage(f"{name}{reason}")
-        if error.status() == _UNAVAILABLE and _QUEUE_FULL in reason:
+        # The server repeats what it was told.
+        reason = error.message.removeprefix(f"[request id: {request_id}] ").removeprefix(f"in ensemble '{model}', ")
+        asked = {"url": self.url, "model": model, "request_id": request_id}
+        if error.status == "invalid":
+            return InvalidImage(f"{name}{reason}", **asked)
+        if error.status == "unavailable" and _QUEUE_FULL in reason:
             reason = f"its queue was full for {self.retry_s:g} s; send less at once (--concurrency), or wait longer"
-        elif error.status() == _UNAVAILABLE:
+        elif error.status == "unavailable":
             return self._unreachable(error, self.retry_s)
-        if error.status() == _DEADLINE:
+        if error.status == "deadline":
             reason = f"no answer within {self.request_timeout_s:g} s"
-        return RequestFailed(f"{name}the model {model_name!r} at {self.url} failed: {reason}")
+        return RequestFailed(f"{name}the model {model!r} at {self.url} failed: {reason}", **asked)
 
 
-def _names(model_name: str, error: InferenceServerException) -> bool:
+def _names(model: str, error: TransportError) -> bool:
     """Whether the server itself speaks of the model: gRPC's own UNAVAILABLE knows only addresses."""
-    return f"'{model_name}'" in error.message()
+    return f"'{model}'" in error.message
 
 
 def _read(image: Image) -> bytes:
@@ -339,16 +358,3 @@ def _read(image: Image) -> bytes:
         return image.read_bytes()
     except OSError as error:
         raise InvalidImage(f"{image}: the file cannot be read: {error.strerror}") from error
-
-
-def _input(tensor: Tensor, values: np.ndarray[Any, Any]) -> InferInput:
-    """values: [1, *dims]."""
-    entry = InferInput(tensor.name, list(values.shape), tensor.wire_dtype)
-    entry.set_data_from_numpy(values)
-    return entry
-
-
-def _output(result: Any, tensor: Tensor) -> Float32:
-    """float32 of the tensor's own size: the batch of one is taken away."""
-    values: Float32 = result.as_numpy(tensor.name)[0]
-    return values

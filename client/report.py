@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from client import baseline
 from client.description import Float32
+from client.examples import Examples, crops_by_quality, lists_of_queries
 from client.page import crop, page
 from qafm.attributes import HeadAccuracy
 from qafm.contract import HEATMAPS_FILE
@@ -22,7 +23,10 @@ from qafm.verification import OperatingPoint
 
 if TYPE_CHECKING:
     from client.ablation import Ablation
-    from client.evaluation import FailedImage
+
+PAPER = {"rank1": 0.9305, "rank5": 0.9762, "rank10": 0.9860, "mAP": 0.8334}
+"""What the paper reports for QAFM on Market-1501, whose test set has so many:"""
+PAPER_QUERIES, PAPER_GALLERY = 3_368, 15_913
 
 METRIC_LABELS = {
     "rank1": "Rank-1",
@@ -39,11 +43,21 @@ _RERANKED_NOTE = (
 )
 
 
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that could not be described. `path` is relative to the dataset's folder."""
+
+    path: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What report.json and report.html say. `created`: local time, ISO 8601. `timings`: seconds, images/s.
+    """The result of an evaluation: what report.json and report.html say.
 
-    alpha, identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
+    created: local time, ISO 8601. timings: seconds, images/s. alpha, identifiability: float32 [N], of all images, for
+    the charts. heatmaps: pictures by the names of their images. unanswered: how many of the failed images may succeed
+    when they are asked for again.
     """
 
     created: str
@@ -58,7 +72,9 @@ class Report:
     timings: dict[str, float]
     alpha: Float32 | None = None
     identifiability: Float32 | None = None
+    examples: Examples | None = None
     heatmaps: Mapping[str, bytes] = field(default_factory=dict)
+    unanswered: int = 0
     reranked: Metrics | None = None
     ablation: Ablation | None = None
 
@@ -119,15 +135,17 @@ def _page(report: Report) -> str:
 <section class="tiles">{"".join(_tile(report, name) for name in ("rank1", "mAP", "mINP"))}</section>
 <section><h2>Metrics</h2>
 <table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain
-{'<th class="n">Re-ranked' if report.reranked else ""}</thead>
+{'<th class="n">Re-ranked' if report.reranked else ""}<th class="n">Paper</thead>
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
-<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images.
+<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images. {_paper_note(metrics)}
 {_RERANKED_NOTE if report.reranked else ""}</p></section>
 {_charts(report)}
+{crops_by_quality(report.examples) if report.examples else ""}
 {_verification(report.verification)}
 {_ablation(report.ablation)}
 {_attributes(report.attributes)}
 {_heatmaps(report.heatmaps)}
+{lists_of_queries(report.examples) if report.examples else ""}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
 <section><h2>Time</h2>{_facts(report.timings)}</section>
 <section><h2>What was served</h2>{_facts(report.manifest)}</section>"""
@@ -153,7 +171,18 @@ def _metric_row(report: Report, name: str) -> str:
     numbers = [_percent(value), _percent(yardstick), f"{100 * (value - yardstick):+.2f}"]
     if report.reranked:
         numbers.append(_percent(getattr(report.reranked, name)))
+    numbers.append(_percent(PAPER[name]) if name in PAPER else "")
     return f"<tr><th>{METRIC_LABELS[name]}" + "".join(f'<td class="n">{number}' for number in numbers)
+
+
+def _paper_note(metrics: Metrics) -> str:
+    note = "Paper: what it reports for Market-1501"
+    if (metrics.queries, metrics.gallery) == (PAPER_QUERIES, PAPER_GALLERY):
+        return f"{note}."
+    return (
+        f"{note}, {PAPER_QUERIES:,} queries and {PAPER_GALLERY:,} gallery images: this is another test, so the two "
+        "cannot be compared."
+    )
 
 
 def _failures(failed: tuple[FailedImage, ...]) -> str:

@@ -11,6 +11,7 @@
     ├── ContractMismatch    a server whose models are not the ones this client was written for
     ├── ServerUnreachable   no server answers at the given address
     ├── ServerFailed        a server that does not start, or died
+    ├── EvaluationFailed    so many images failed that nothing could be measured
     ├── LoadTestFailed      a load test that could not be run, or measured nothing
     └── RequestFailed       a request that the server answered with an error
 
@@ -19,7 +20,19 @@ A message says what was wrong, what was expected, what was found and what to do 
 
 
 class QafmError(Exception):
-    """Base of every error below."""
+    """Base of every error below.
+
+    url, model, request_id: of the server, of what it was asked for, and of the request, where a server had to do with
+    it; None otherwise. The server's log names the same request.
+    """
+
+    def __init__(
+        self, message: str, *, url: str | None = None, model: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.url = url
+        self.model = model
+        self.request_id = request_id
 
 
 class InvalidImage(QafmError):
@@ -60,6 +73,10 @@ class ServerUnreachable(QafmError):
 
 class ServerFailed(QafmError):
     """The server could not be started, or died."""
+
+
+class EvaluationFailed(QafmError):
+    """So many images failed that nothing could be measured."""
 
 
 class LoadTestFailed(QafmError):

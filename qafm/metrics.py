@@ -35,7 +35,8 @@ class Metrics:
     rank1, rank5, rank10, mAP, mINP, mAP_trapezoid: fractions in [0,1].
     queries: queries that are not junk; skipped_queries: how many of them have no true match. gallery: gallery
     images that are not junk. cmc: float64 [50], cmc[k-1] is Rank-k. average_precision: float64 [N], one a row
-    of the query descriptors, NaN where the row is junk or was skipped.
+    of the query descriptors, NaN where the row is junk or was skipped. first_match: int64 [N], the rank of its first
+    true match, from 1; 0 where there is none.
     """
 
     rank1: float
@@ -49,6 +50,7 @@ class Metrics:
     skipped_queries: int
     cmc: np.ndarray
     average_precision: np.ndarray
+    first_match: np.ndarray
 
     def summary(self) -> dict[str, float | int]:
         """The metrics and the counts by name, for JSON."""
@@ -70,8 +72,8 @@ def evaluate(query: Descriptors, gallery: Descriptors, reranking: Reranking | No
         )
     precision = np.full(len(query), np.nan)
     precision[evaluated] = [average_precision(ranks[row]) for row in evaluated]
-    first = np.array([ranks[row][0] for row in evaluated])
-    cmc = (first[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0)
+    first = np.array([found[0] if len(found) else 0 for found in ranks], dtype=np.int64)
+    cmc = (first[evaluated, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0)
     return Metrics(
         rank1=float(cmc[0]),
         rank5=float(cmc[4]),
@@ -84,6 +86,7 @@ def evaluate(query: Descriptors, gallery: Descriptors, reranking: Reranking | No
         skipped_queries=queries - len(evaluated),
         cmc=cmc,
         average_precision=precision,
+        first_match=first,
     )
 
 

@@ -41,7 +41,8 @@ GAUSSIAN_NOISE_SD = 10.0
 SALT_FRACTION = PEPPER_FRACTION = 0.02
 SPECKLE_SD = 0.1
 
-_KEPT_NUMBERS = 3 * 256 * 128
+_KEPT_NUMBERS = 1 << 21
+"""Of each noise, 16 MB: enough for a crop of 400x1000 pixels. Drawing them takes longer than anything else there."""
 
 
 @dataclass(frozen=True)
@@ -193,14 +194,16 @@ def _speckle(crop: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _normal(seed: int, sd: float, shape: tuple[int, ...]) -> np.ndarray:
-    """float64, drawn from a fixed seed. Crops of one dataset are often all of one small size: those are kept."""
-    drawn = _kept_normal if math.prod(shape) <= _KEPT_NUMBERS else _kept_normal.__wrapped__
-    return drawn(seed, sd, shape)
+    """float64, drawn from a fixed seed: the numbers of a small crop are the first of those of a large one."""
+    count = math.prod(shape)
+    if count > _KEPT_NUMBERS:
+        return np.random.default_rng(seed).normal(0, sd, shape)
+    return _kept_normal(seed, sd)[:count].reshape(shape)
 
 
-@lru_cache(maxsize=16)
-def _kept_normal(seed: int, sd: float, shape: tuple[int, ...]) -> np.ndarray:
-    drawn = np.random.default_rng(seed).normal(0, sd, shape)
+@lru_cache(maxsize=2)
+def _kept_normal(seed: int, sd: float) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(0, sd, _KEPT_NUMBERS)
     drawn.setflags(write=False)
     return drawn
 

@@ -14,6 +14,8 @@ and for every block size.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +31,19 @@ _COMPARED_MATCHES = 32
 takes."""
 
 
+@dataclass(frozen=True, eq=False)
+class RankedList:
+    """The gallery images nearest to one query, nearest first.
+
+    rows: int64 [K], of the gallery descriptors. distances: float64 [K], Euclidean. matches: bool [K], whether an image
+    is a true match.
+    """
+
+    rows: np.ndarray
+    distances: np.ndarray
+    matches: np.ndarray
+
+
 def match_ranks(query: Descriptors, gallery: Descriptors, block_bytes: int = BLOCK_BYTES) -> list[np.ndarray]:
     """Ranks of each query's true matches among the gallery images that count for it, from 1.
 
@@ -36,18 +51,52 @@ def match_ranks(query: Descriptors, gallery: Descriptors, block_bytes: int = BLO
     without a true match. Raises InvalidDescriptors when the descriptors of query and gallery differ in
     length.
     """
+    ranks = [np.empty(0, dtype=np.int64)] * len(query)
+    points = gallery.descriptors[gallery.pids != JUNK_PID]
+    for row, estimate, matches, slack in _estimates(query, gallery, np.arange(len(query)), block_bytes):
+        if len(matches):
+            ranks[row] = _ranks(query.descriptors[row], points, estimate, matches, slack)
+    return ranks
+
+
+def ranked_lists(
+    query: Descriptors, gallery: Descriptors, rows: np.ndarray, top: int, block_bytes: int = BLOCK_BYTES
+) -> Iterator[RankedList]:
+    """For each of some queries in turn, the first `top` gallery images of those that count for it.
+
+    rows: int [N], of the query descriptors, none of them junk. Raises as `match_ranks` does.
+    """
+    counted = np.flatnonzero(gallery.pids != JUNK_PID)
+    points = gallery.descriptors[counted]
+    for row, estimate, matches, slack in _estimates(query, gallery, rows, block_bytes):
+        last = min(top, int(np.isfinite(estimate).sum())) - 1
+        limit = np.partition(estimate, last)[last] + slack if last >= 0 else -np.inf
+        candidates = np.flatnonzero(estimate <= limit)
+        squares = _squared_distances(query.descriptors[row], points, candidates)
+        order = np.argsort(squares, kind="stable")[:top]
+        found = candidates[order]
+        yield RankedList(counted[found], np.sqrt(squares[order]), np.isin(found, matches))
+
+
+def _estimates(
+    query: Descriptors, gallery: Descriptors, rows: np.ndarray, block_bytes: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+    """For each of some queries: its row, what orders the gallery without junk, its true matches there, and the slack.
+
+    What orders is float32 [G], the squared distances less the query's own square; infinite where an image does not
+    count for the query.
+    """
     size, gallery_size = query.descriptors.shape[1], gallery.descriptors.shape[1]
     if size != gallery_size:
         raise InvalidDescriptors(
             f"query descriptors have {size} numbers, gallery descriptors {gallery_size}; "
             "expected both from the same model"
         )
-    ranks = [np.empty(0, dtype=np.int64)] * len(query)
-    counts = gallery.pids != JUNK_PID
-    if not counts.any():
-        return ranks
+    counted = gallery.pids != JUNK_PID
+    if not counted.any():
+        return
     # Without its junk the gallery has no match for a junk query either.
-    points, pids, camids = gallery.descriptors[counts], gallery.pids[counts], gallery.camids[counts]
+    points, pids, camids = gallery.descriptors[counted], gallery.pids[counted], gallery.camids[counted]
 
     # Descriptors that are all alike would drown in their common part: differences from the centre keep the
     # estimate sharp. Rounding them is an error of the same kind as the product's, and within the slack.
@@ -57,24 +106,18 @@ def match_ranks(query: Descriptors, gallery: Descriptors, block_bytes: int = BLO
     longest = float(np.sqrt(squares.max()))
 
     block = max(1, block_bytes // (4 * len(points)))
-    for start in range(0, len(query), block):
-        block_centred = query.descriptors[start : start + block] - centre
-        # The squared distance less the query's own square, which orders the gallery the same way: float32
-        # [block,G].
+    for start in range(0, len(rows), block):
+        block_rows = rows[start : start + block]
+        block_centred = query.descriptors[block_rows] - centre
         estimates = block_centred @ centred.T
         estimates *= -2
         estimates += squares
         lengths = np.linalg.norm(block_centred, axis=1)
-        for row, (estimate, length) in enumerate(zip(estimates, lengths, strict=True), start):
+        for row, estimate, length in zip(block_rows.tolist(), estimates, lengths, strict=True):
             same_pid = pids == query.pids[row]
             same_camera = camids == query.camids[row]
-            matches = np.flatnonzero(same_pid & ~same_camera)
-            if not len(matches):
-                continue
             estimate[same_pid & same_camera] = np.inf
-            slack = _slack(size, float(length), longest)
-            ranks[row] = _ranks(query.descriptors[row], points, estimate, matches, slack)
-    return ranks
+            yield row, estimate, np.flatnonzero(same_pid & ~same_camera), _slack(size, float(length), longest)
 
 
 def _slack(size: int, length: float, longest: float) -> float:

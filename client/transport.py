@@ -1,0 +1,125 @@
+"""What a ReidClient speaks through: gRPC to a Triton server, or whatever else a test puts in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput, InferRequestedOutput  # type: ignore[import-untyped]
+from tritonclient.grpc.aio import InferenceServerClient  # type: ignore[import-untyped]
+from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
+
+from qafm.contract import MODELS
+from qafm.images import MAX_BYTES
+
+Status = Literal["unavailable", "deadline", "invalid", "other"]
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors by name, each [N, *dims]; an image is an object of bytes."""
+
+_STATUS: dict[str, Status] = {
+    "StatusCode.UNAVAILABLE": "unavailable",
+    "StatusCode.DEADLINE_EXCEEDED": "deadline",
+    "StatusCode.INVALID_ARGUMENT": "invalid",
+}
+_MESSAGE_OVERHEAD_BYTES = 1024 * 1024
+_CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", MAX_BYTES + _MESSAGE_OVERHEAD_BYTES),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),  # a description has 13 kB, a manifest tens of kB
+    # gRPC's own pause between attempts to connect doubles up to two minutes; a restarted server is found
+    # sooner.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class TransportError(Exception):
+    """An answer that is an error. status: what a client can do about it. message: the server's own words."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Transport(Protocol):
+    """One connection. Every method raises TransportError, and waits for `timeout_s` seconds at most."""
+
+    async def ready(self, timeout_s: float) -> bool:
+        """Whether all models can be asked."""
+
+    async def metadata(self, model: str, timeout_s: float) -> Any:
+        """Triton's ModelMetadataResponse of a model."""
+
+    async def config(self, model: str, timeout_s: float) -> Any:
+        """Triton's ModelConfig of a model."""
+
+    async def infer(self, model: str, inputs: Arrays, outputs: list[str], request_id: str, timeout_s: float) -> Arrays:
+        """The outputs that are asked for."""
+
+    async def close(self) -> None:
+        """End the connection."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How to trust a server, and be trusted. Files are PEM.
+
+    root_certificates: who may vouch for the server; the system's where None. private_key, certificate_chain: of this
+    client, where the server asks for them.
+    """
+
+    root_certificates: Path | None = None
+    private_key: Path | None = None
+    certificate_chain: Path | None = None
+
+
+class GrpcTransport:
+    """A connection to the gRPC endpoint at `url`, HOST:PORT. headers go with every request.
+
+    Raises OSError where a file of `tls` cannot be read.
+    """
+
+    def __init__(self, url: str, *, tls: Tls | None = None, headers: Mapping[str, str] | None = None) -> None:
+        files = {} if tls is None else {name: path and str(path) for name, path in vars(tls).items()}
+        self._headers = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes no capitals
+        self._connection = InferenceServerClient(url, ssl=tls is not None, channel_args=_CHANNEL_OPTIONS, **files)
+
+    async def ready(self, timeout_s: float) -> bool:
+        return bool(await self._ask(self._connection.is_server_ready, client_timeout=timeout_s))
+
+    async def metadata(self, model: str, timeout_s: float) -> Any:
+        return await self._ask(self._connection.get_model_metadata, model, client_timeout=timeout_s)
+
+    async def config(self, model: str, timeout_s: float) -> Any:
+        return (await self._ask(self._connection.get_model_config, model, client_timeout=timeout_s)).config
+
+    async def infer(self, model: str, inputs: Arrays, outputs: list[str], request_id: str, timeout_s: float) -> Arrays:
+        entries = []
+        for tensor in MODELS[model].inputs:
+            values = inputs[tensor.name]
+            entry = InferInput(tensor.name, list(values.shape), tensor.wire_dtype)
+            entry.set_data_from_numpy(np.ascontiguousarray(values))
+            entries.append(entry)
+        result = await self._ask(
+            self._connection.infer,
+            model,
+            entries,
+            outputs=[InferRequestedOutput(name) for name in outputs],
+            request_id=request_id,
+            client_timeout=timeout_s,
+        )
+        return {name: result.as_numpy(name) for name in outputs}
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _ask(self, method: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await method(*arguments, headers=self._headers, **named)
+        except InferenceServerException as error:
+            raise TransportError(_STATUS.get(error.status(), "other"), error.message()) from error
