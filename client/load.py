@@ -76,13 +76,15 @@ def load_test(
     *,
     concurrency: tuple[int, int, int] = (1, 4, 1),
     seconds: float = 10.0,
+    requests: int | None = None,
     stability: float = 10.0,
     perf_analyzer: str,
 ) -> list[Load]:
     """Send `images`, encoded files, in turn to an ensemble, at each concurrency of a range (first, last, step).
 
-    url: HOST:PORT of the gRPC endpoint. seconds: of one measurement; they are repeated until three agree within
-    `stability` per cent, ten times at most. Raises LoadTestFailed where nothing was measured.
+    url: HOST:PORT of the gRPC endpoint. seconds: of one measurement, or with `requests` until so many are answered;
+    they are repeated until three agree within `stability` per cent, ten times at most. Raises LoadTestFailed where
+    nothing was measured.
     """
     first, last, step = concurrency
     with tempfile.TemporaryDirectory(prefix="load-test-") as name:
@@ -90,8 +92,12 @@ def load_test(
         (folder / "input.json").write_text(json.dumps({"data": [_request(model, image) for image in images]}))
         command = [perf_analyzer, "-m", model, "-u", url, "-i", "grpc", "--input-data", "input.json"]
         command += ["--concurrency-range", f"{first}:{last}:{step}"]
-        # Not --request-count: that divides by whole seconds.
-        command += ["--measurement-interval", str(round(1000 * seconds)), "--stability-percentage", str(stability)]
+        if requests is None:
+            command += ["--measurement-interval", str(round(1000 * seconds))]
+        else:
+            # Not --request-count: that divides by whole seconds.
+            command += ["--measurement-mode", "count_windows", "--measurement-request-count", str(requests)]
+        command += ["--stability-percentage", str(stability)]
         # A bare name in the folder it runs in: with a path it drops the composing models' files.
         command += ["-f", "report.csv"]
         ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

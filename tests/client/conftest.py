@@ -7,11 +7,14 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from client.cli import main
@@ -34,6 +37,9 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     fail_late: int = 0
     """How many requests are still to be answered UNAVAILABLE after their `delay_s`."""
     requests: list[str] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the last request."""
     in_flight: int = 0
     most_in_flight: int = 0
     url: str = ""
@@ -66,6 +72,8 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request, context):  # noqa: N802
         self.requests.append(request.model_name)
+        self.request_ids.append(request.id)
+        self.headers = dict(context.invocation_metadata())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -98,16 +106,18 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return response
 
 
-@pytest.fixture
-def peer() -> Iterator[PeerServer]:
-    """A running PeerServer, in a thread of its own so that a command run in the test can reach it."""
-    servicer = PeerServer()
+@contextmanager
+def running(servicer: PeerServer, credentials: grpc.ServerCredentials | None = None) -> Iterator[PeerServer]:
+    """The server in a thread of its own, so that a command run in the test can reach it."""
     loop = asyncio.new_event_loop()
 
     async def start():
         server = grpc.aio.server()
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
-        servicer.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        if credentials:
+            servicer.url = f"localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
+        else:
+            servicer.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         return server
 
@@ -119,6 +129,41 @@ def peer() -> Iterator[PeerServer]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[PeerServer]:
+    with running(PeerServer()) as servicer:
+        yield servicer
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: who vouches for the server and the client, and what the client has to show."""
+
+    root: Path
+    chain: Path
+    key: Path
+
+
+@pytest.fixture
+def certificates(tmp_path) -> Certificates:
+    return Certificates(tmp_path / "root.pem", tmp_path / "chain.pem", tmp_path / "key.pem")
+
+
+@pytest.fixture
+def guarded_peer(certificates) -> Iterator[PeerServer]:
+    """A peer that speaks TLS only, and only to clients that show a certificate."""
+    authority = trustme.CA()
+    own, theirs = authority.issue_cert("localhost"), authority.issue_cert("client.test")
+    authority.cert_pem.write_to_path(certificates.root)
+    theirs.private_key_pem.write_to_path(certificates.key)
+    theirs.cert_chain_pems[0].write_to_path(certificates.chain)
+    credentials = grpc.ssl_server_credentials(
+        [(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())], authority.cert_pem.bytes(), True
+    )
+    with running(PeerServer(), credentials) as servicer:
+        yield servicer
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from client import Description, ReidClient
+from client.transport import Tls
 from qafm.contract import ALPHA, QAFM, QAFM_FIXED_ALPHA, Tensor
 from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnreachable
 from qafm.images import MAX_BYTES
@@ -209,6 +210,40 @@ def test_unavailable_for_good_ends_even_where_errors_are_returned(peer):
     with pytest.raises(ServerUnreachable, match="after 0.5 s"):
         run(work())
     assert len(peer.requests) > 1
+
+
+def test_an_error_says_which_request_it_was_as_the_server_knows_it(peer):
+    with pytest.raises(RequestFailed) as failed:
+        run(described(peer.url, [b"broken"]))
+    assert (failed.value.url, failed.value.model) == (peer.url, QAFM)
+    assert failed.value.request_id == peer.request_ids[0]
+    assert len(set(peer.request_ids)) == len(peer.request_ids)
+
+
+# --- access
+# ----------------------------------------------------------------------------------------------------
+
+
+def test_headers_go_with_every_request(peer):
+    async def work():
+        async with ReidClient(peer.url, headers={"Authorization": "Bearer abc"}) as client:
+            await client.describe(b"1")
+
+    run(work())
+    assert peer.headers["authorization"] == "Bearer abc"
+
+
+def test_a_server_that_asks_for_a_certificate(guarded_peer, certificates):
+    tls = Tls(certificates.root, private_key=certificates.key, certificate_chain=certificates.chain)
+
+    async def work(**access):
+        async with ReidClient(guarded_peer.url, connect_timeout_s=1, **access) as client:
+            return await client.describe(b"5")
+
+    assert place(run(work(tls=tls))) == 5
+    for refused in ({}, {"tls": Tls()}, {"tls": Tls(certificates.root)}):
+        with pytest.raises(ServerUnreachable):
+            run(work(**refused))
 
 
 # --- many images

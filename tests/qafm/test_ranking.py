@@ -17,7 +17,7 @@ from qafm.metrics import (
     inverse_negative_penalty,
     trapezoid_average_precision,
 )
-from qafm.ranking import match_ranks
+from qafm.ranking import match_ranks, ranked_lists
 
 
 def described(descriptors, pids, camids) -> Descriptors:
@@ -32,8 +32,8 @@ def described(descriptors, pids, camids) -> Descriptors:
 # -------------------------------------------------------------------------------------
 
 
-def naive_ranking(query: Descriptors, gallery: Descriptors, row: int) -> list[bool]:
-    """For each gallery image that counts, the closest first: is it a true match?"""
+def naive_list(query: Descriptors, gallery: Descriptors, row: int) -> list[tuple[float, int, bool]]:
+    """For each gallery image that counts, the closest first: its squared distance, its row, is it a true match?"""
     counted = []
     for place in range(len(gallery)):
         junk = gallery.pids[place] == -1
@@ -44,7 +44,12 @@ def naive_ranking(query: Descriptors, gallery: Descriptors, row: int) -> list[bo
             float(a) - float(b) for a, b in zip(query.descriptors[row], gallery.descriptors[place], strict=True)
         ]
         counted.append((math.fsum(d * d for d in difference), place, bool(same_pid)))
-    return [match for _, _, match in sorted(counted)]
+    return sorted(counted)
+
+
+def naive_ranking(query: Descriptors, gallery: Descriptors, row: int) -> list[bool]:
+    """For each gallery image that counts, the closest first: is it a true match?"""
+    return [match for _, _, match in naive_list(query, gallery, row)]
 
 
 def naive_metrics(query: Descriptors, gallery: Descriptors) -> dict[str, float] | None:
@@ -107,6 +112,20 @@ def test_ranks_are_those_of_the_loop(search, block_bytes):
     for row in range(len(query)):
         ranking = naive_ranking(query, gallery, row) if query.pids[row] != -1 else []
         assert found[row].tolist() == [rank for rank, match in enumerate(ranking, start=1) if match]
+
+
+@given(searches(), st.integers(1, 6), st.sampled_from([1, 200, 1 << 20]))
+@settings(max_examples=300, deadline=None)
+def test_lists_are_those_of_the_loop(search, top, block_bytes):
+    query, gallery = search
+    rows = np.flatnonzero(query.pids != -1)[::-1]
+    if not (gallery.pids != -1).any():
+        return
+    for row, found in zip(rows, ranked_lists(query, gallery, rows, top, block_bytes), strict=True):
+        expected = naive_list(query, gallery, row)[:top]
+        assert found.rows.tolist() == [place for _, place, _ in expected]
+        assert found.matches.tolist() == [match for _, _, match in expected]
+        assert found.distances == pytest.approx([math.sqrt(square) for square, _, _ in expected])
 
 
 @given(searches())
@@ -187,6 +206,7 @@ def test_protocol_by_hand():
     assert (found.queries, found.skipped_queries, found.gallery) == (2, 1, 5)  # 7 has no match, -1 is nobody
     assert found.mAP == pytest.approx(0.5)
     assert np.isnan(found.average_precision).tolist() == [False, True, True]
+    assert found.first_match.tolist() == [2, 0, 0]
 
 
 def test_a_tie_goes_to_the_earlier_gallery_image():

@@ -1,0 +1,126 @@
+"""For the tests of programs that use ReidClient: a server that is not there.
+
+async with ReidClient(transport=MockTransport()) as client:
+    description = await client.describe(b"any bytes")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import model_config_pb2, service_pb2  # type: ignore[import-untyped]
+
+from client.description import Description
+from client.transport import Arrays, TransportError
+from qafm.attributes import SCHEMA
+from qafm.contract import (
+    ALPHA,
+    ATTRIBUTE_SIZE,
+    ATTRIBUTES,
+    DESCRIPTOR,
+    DESCRIPTOR_SIZE,
+    FUSION,
+    IDENTIFIABILITY,
+    IMAGE,
+    MANIFEST_PARAMETER,
+    MODELS,
+    SEMANTIC,
+    VECTOR_SIZE,
+    VISUAL,
+)
+from qafm.errors import InvalidImage, RequestFailed, ServerUnreachable
+
+
+def made_up(image: bytes) -> Description:
+    """A description of no meaning, in which everything has its type, size and range; the same bytes, the same one."""
+    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(image).digest()[:8], "little"))
+    probabilities = generator.random(ATTRIBUTE_SIZE, dtype=np.float32)
+    for attribute in SCHEMA:
+        if not attribute.binary:
+            probabilities[attribute.columns] /= probabilities[attribute.columns].sum()
+    descriptor = generator.standard_normal(DESCRIPTOR_SIZE, dtype=np.float32)
+    return Description(
+        descriptor=descriptor / np.linalg.norm(descriptor),
+        alpha=float(generator.random(dtype=np.float32)),
+        identifiability=float(generator.random(dtype=np.float32)),
+        visual=generator.standard_normal(VECTOR_SIZE, dtype=np.float32),
+        semantic=generator.standard_normal(VECTOR_SIZE, dtype=np.float32),
+        attribute_probabilities=probabilities,
+    )
+
+
+class MockTransport:
+    """A `transport` for ReidClient that asks a function instead of a server.
+
+    describe: is called with the encoded bytes of every image. What it returns is the answer, with α as it was asked
+    for; it may raise InvalidImage, RequestFailed or ServerUnreachable, and the client will as it does with a server
+    (the last one after `retry_s`). manifest: what is served. images: those that were sent, in order.
+    """
+
+    def __init__(
+        self, describe: Callable[[bytes], Description] = made_up, manifest: dict[str, Any] | None = None
+    ) -> None:
+        self.images: list[bytes] = []
+        self._describe = describe
+        self._manifest = manifest or {"checkpoint": "mock"}
+
+    async def ready(self, timeout_s: float) -> bool:
+        return True
+
+    async def metadata(self, model: str, timeout_s: float) -> Any:
+        def listed(tensors: Any) -> list[Any]:
+            about = service_pb2.ModelMetadataResponse.TensorMetadata
+            return [about(name=one.name, datatype=one.wire_dtype, shape=(-1, *one.dims)) for one in tensors]
+
+        found = MODELS[model]
+        return service_pb2.ModelMetadataResponse(name=model, inputs=listed(found.inputs), outputs=listed(found.outputs))
+
+    async def config(self, model: str, timeout_s: float) -> Any:
+        config = model_config_pb2.ModelConfig(name=model)
+        config.parameters[MANIFEST_PARAMETER].string_value = json.dumps(self._manifest)
+        return config
+
+    async def infer(self, model: str, inputs: Arrays, outputs: list[str], request_id: str, timeout_s: float) -> Arrays:
+        found: Arrays
+        if model == FUSION:
+            found = {DESCRIPTOR.name: _fused(*(inputs[tensor.name] for tensor in (VISUAL, SEMANTIC, ALPHA)))}
+        else:
+            found = self._answer(bytes(inputs[IMAGE.name][0, 0]))
+        return {name: found[name] for name in outputs}
+
+    async def close(self) -> None:
+        pass
+
+    def _answer(self, image: bytes) -> Arrays:
+        self.images.append(image)
+        try:
+            description = self._describe(image)
+        except InvalidImage as error:
+            raise TransportError("invalid", str(error)) from error
+        except RequestFailed as error:
+            raise TransportError("other", str(error)) from error
+        except ServerUnreachable as error:
+            raise TransportError("unavailable", str(error)) from error
+        values = {
+            DESCRIPTOR: description.descriptor,
+            ALPHA: description.alpha,
+            IDENTIFIABILITY: description.identifiability,
+            ATTRIBUTES: description.attribute_probabilities,
+            VISUAL: description.visual,
+            SEMANTIC: description.semantic,
+        }
+        return {
+            tensor.name: np.asarray(value, np.float32).reshape(1, *tensor.dims)
+            for tensor, value in values.items()
+            if value is not None
+        }
+
+
+def _fused(visual: np.ndarray, semantic: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Not what a trained fusion does, but it depends on α in the same way: at 1 only `visual` counts."""
+    mixed = (alpha * visual + (1 - alpha) * semantic)[:, :DESCRIPTOR_SIZE]
+    return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), np.float32)

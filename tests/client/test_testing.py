@@ -1,0 +1,68 @@
+"""The stand-in for a server behaves as a server does, seen through the client."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from client import ReidClient
+from client.testing import MockTransport, made_up
+from qafm.errors import InvalidImage, RequestFailed, ServerUnreachable
+
+
+def described(transport, *images, **options):
+    async def work():
+        async with ReidClient(transport=transport, retry_s=0.2) as client:
+            return [result async for result in client.describe_many(images, **options)]
+
+    return asyncio.run(work())
+
+
+def test_the_same_bytes_have_the_same_description():
+    transport = MockTransport(manifest={"checkpoint": "abc"})
+    one, again, other = described(transport, b"a", b"a", b"b")
+    assert np.array_equal(one.descriptor, again.descriptor) and one.alpha == again.alpha
+    assert not np.array_equal(one.descriptor, other.descriptor)
+    assert np.linalg.norm(one.descriptor) == pytest.approx(1)
+    assert all(0 <= value.probability <= 1 for value in one.attributes.values())
+    assert transport.images == [b"a", b"a", b"b"]
+
+
+def test_alpha_can_be_given():
+    (found,) = described(MockTransport(), b"a", alpha=0.25)
+    assert (found.alpha, found.identifiability) == (0.25, None)
+
+
+def test_a_test_says_what_an_image_is_like():
+    (found,) = described(MockTransport(lambda image: replace(made_up(image), alpha=0.75)), b"a")
+    assert found.alpha == 0.75
+
+
+@pytest.mark.parametrize(
+    ("raised", "returned"),
+    [(InvalidImage("damaged"), True), (RequestFailed("broken"), True), (ServerUnreachable("gone"), False)],
+)
+def test_errors_are_those_of_a_server(raised, returned):
+    def fail(image):
+        raise raised
+
+    with pytest.raises(type(raised), match=str(raised)) as failed:
+        described(MockTransport(fail), b"a")
+    assert failed.value.model == "qafm" or isinstance(raised, ServerUnreachable)
+    if returned:
+        (error,) = described(MockTransport(fail), b"a", return_errors=True)
+        assert isinstance(error, type(raised))
+
+
+def test_fusion_depends_on_alpha():
+    async def work():
+        async with ReidClient(transport=MockTransport()) as client:
+            found = await client.describe(b"a")
+            twice = np.stack([found.visual, found.visual])
+            return await client.fuse(twice, twice[::-1] * 2, np.array([1, 0], np.float32))
+
+    fused = asyncio.run(work())
+    assert fused.shape == (2, 1000) and np.linalg.norm(fused, axis=1) == pytest.approx([1, 1])
