@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup demo synthetic test bench lint ci clean
+.PHONY: setup demo synthetic test bench lint browser ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -51,6 +51,7 @@ test: setup
 bench: setup
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.views
+	$(BIN)/python -m bench.ranking
 	$(BIN)/python -m bench.serving
 
 lint: $(VENV)/.installed
@@ -58,7 +59,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict client
 
-ci: lint test
+# The report's tests open it in a browser; they are skipped where there is none.
+browser:
+	command -v chromium >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; }
+
+ci: browser lint test
 
 clean:
 	rm -rf build $(VENV)

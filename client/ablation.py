@@ -5,6 +5,7 @@ The server's fusion is asked again for the vectors it has already computed, with
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from collections.abc import Iterator
@@ -32,8 +33,6 @@ class Row:
 
     name: str
     alpha: float | None
-    query: Descriptors
-    gallery: Descriptors
     metrics: Metrics
 
     def summary(self) -> dict[str, Any]:
@@ -77,6 +76,15 @@ class Ablation:
     q_alpha_r: float | None
     degradation: Degradation | None
 
+    def table(self) -> Iterator[tuple[str, list[float | None], list[float | None]]]:
+        """For each row its name, α and the paper's α, and in [0,1] Rank-1, Rank-5, mAP and the mAP at each level."""
+        levels = self.degradation.queries if self.degradation else {}
+        for row in self.rows:
+            summary = row.summary()
+            by_level = self.degradation.rows[row.name] if self.degradation else {}
+            fractions = [summary["rank1"], summary["rank5"], summary["mAP"], *(by_level.get(name) for name in levels)]
+            yield row.name, [summary["alpha"], summary["paper_alpha"]], fractions
+
     def summary(self) -> dict[str, Any]:
         names = ("alpha_mean", "alpha_sd", "alpha_min", "alpha_max", "q_alpha_r")
         return {
@@ -86,21 +94,22 @@ class Ablation:
         }
 
 
-async def sweep_alpha(client: ReidClient, root: Path, query: Descriptors, gallery: Descriptors) -> Ablation:
+async def ablate(client: ReidClient, root: Path, query: Descriptors, gallery: Descriptors) -> Ablation:
     """Evaluate both branches alone and fixed weights beside the served descriptors of query and gallery.
 
     "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
     cosine of v_a and v_s. Where `root` has a degradations.json, its strengths split the queries.
     """
-    rows = [Row("QAFM", None, query, gallery, evaluate(query, gallery))]
+    rows = [await _row("QAFM", None, query, gallery)]
     for name, field in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
-        rows.append(_row(name, None, _plain(query, field), _plain(gallery, field)))
+        rows.append(await _row(name, None, _plain(query, field), _plain(gallery, field)))
     for name, fixed in (
         ("APN alone, α = 1", 1.0),
         ("APAN alone, α = 0", 0.0),
         *((f"fixed α = {tenth}", tenth) for tenth in FIXED_ALPHAS),
     ):
-        rows.append(_row(name, fixed, await _fused(client, query, fixed), await _fused(client, gallery, fixed)))
+        sides = [await _fused(client, side, fixed) for side in (query, gallery)]
+        rows.append(await _row(name, fixed, *sides))
     alpha = np.concatenate([_known(side.alpha) for side in (query, gallery)])
     score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
     return Ablation(
@@ -114,20 +123,20 @@ async def sweep_alpha(client: ReidClient, root: Path, query: Descriptors, galler
     )
 
 
-def write_images(path: Path, ablation: Ablation) -> None:
+def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation: Ablation) -> None:
     """One line an image as CSV: what is wrong with it, Q, α; of a query also its AP fused and by each branch's cosine.
 
     A gallery image has no AP, nor has a query without a true match: their fields are empty.
     """
     fused, apn, apan, *_ = ablation.rows
     recorded = ablation.degradation.recorded if ablation.degradation else {}
-    unknown = np.full(len(fused.gallery), np.nan)
+    unknown = np.full(len(gallery), np.nan)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "kind", "strength", "identifiability", "alpha", "ap", "ap_apn", "ap_apan"])
         for side, precisions in (
-            (fused.query, [one.metrics.average_precision for one in (fused, apn, apan)]),
-            (fused.gallery, [unknown] * 3),
+            (query, [one.metrics.average_precision for one in (fused, apn, apan)]),
+            (gallery, [unknown] * 3),
         ):
             columns = (_known(side.identifiability), _known(side.alpha), *precisions)
             for image, *numbers in zip(_known(side.paths).tolist(), *columns, strict=True):
@@ -187,8 +196,8 @@ def _mean_precision(row: Row, groups: dict[str, NDArray[np.intp]]) -> Iterator[t
             yield name, float(np.nanmean(precision))
 
 
-def _row(name: str, alpha: float | None, query: Descriptors, gallery: Descriptors) -> Row:
-    return Row(name, alpha, query, gallery, evaluate(query, gallery))
+async def _row(name: str, alpha: float | None, query: Descriptors, gallery: Descriptors) -> Row:
+    return Row(name, alpha, await asyncio.to_thread(evaluate, query, gallery))
 
 
 async def _fused(client: ReidClient, side: Descriptors, alpha: float) -> Descriptors:

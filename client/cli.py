@@ -103,7 +103,7 @@ class _Access:
 @app.callback()
 def access(
     context: typer.Context,
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, and trust whom the system trusts.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, and trust the authorities that gRPC knows.")] = False,
     ca_certificate: Annotated[
         Path | None, typer.Option(help="Encrypt, and trust who this PEM file says.", exists=True, dir_okay=False)
     ] = None,
@@ -186,7 +186,7 @@ def evaluate_command(
                 on_error=on_error.value,
                 concurrency=concurrency,
                 rerank=rerank,
-                ablate=sweep_alpha,
+                sweep_alpha=sweep_alpha,
                 heatmaps=pictures,
                 progress=lambda name, total: progress(_errors, name, total),
                 warn=_warn,
@@ -207,9 +207,10 @@ def evaluate_command(
         f"{tables.counts(result.metrics)}, {result.timings['images_per_second']:.1f} images/s. "
         f"Report: {report / 'report.html'}",
         soft_wrap=True,
+        markup=False,
     )
     if failed := len(result.failed_images):
-        again = "; the same command tries only those again that the server did not answer" if result.unanswered else ""
+        again = "; the same command tries only these again" if result.unanswered else ""
         _say_error(f"left out of the result because they could not be described: {failed} image(s), named above{again}")
         raise typer.Exit(FAILURES)
 
@@ -260,13 +261,13 @@ def search_command(
     description, found, failed = asyncio.run(
         _describe_search(context.obj, image, gallery, kept, url, connect_timeout_s)
     )
-    matches = search(description.descriptor, found, top)
-    _output.print(tables.matches(matches))
+    nearest = search(description.descriptor, found, top)
+    _output.print(tables.found(nearest))
     if json_file is not None:
-        listed = [{"path": str(match.path), "distance": match.distance} for match in matches]
-        json_file.write_text(json.dumps({"image": str(image), "matches": listed}, indent=2) + "\n")
+        listed = [{"path": str(one.path), "distance": one.distance} for one in nearest]
+        json_file.write_text(json.dumps({"image": str(image), "found": listed}, indent=2) + "\n")
     if html is not None:
-        write_page(html, image, matches)
+        write_page(html, image, nearest)
     if failed:
         _say_error(f"left out because they could not be described: {failed} image(s), named above")
         raise typer.Exit(FAILURES)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from client.ablation import sweep_alpha, write_images
+from client.ablation import ablate, write_images
 from client.baseline import describe_by_colour
 from client.defaults import CONCURRENCY
 from client.description import Description
@@ -32,7 +32,8 @@ from qafm.reranking import Reranking
 from qafm.verification import operating_points
 
 JOURNAL_FILE = "descriptions.journal"
-"""In the folder of a report, as long as its evaluation has not ended."""
+"""In the folder of a report, as long as there are images that the server has not answered."""
+QUERIES_FILE, IMAGES_FILE = "queries.csv", "images.csv"
 OnError = Literal["skip", "fail"]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """Called with the name of the work and its number of images; gives a function to call after each image."""
@@ -171,7 +172,7 @@ async def evaluate_dataset(
     on_error: OnError = "skip",
     concurrency: int = CONCURRENCY,
     rerank: bool = False,
-    ablate: bool = False,
+    sweep_alpha: bool = False,
     heatmaps: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] = lambda message: None,
@@ -179,7 +180,7 @@ async def evaluate_dataset(
     """Evaluate a server on a dataset, and write the report into `folder`.
 
     Interrupted at any moment, the same call goes on with the images that are left. rerank: also the metrics after
-    k-reciprocal re-ranking. ablate: also the paper's Table 4. heatmaps: pictures to show, by the names of their images.
+    k-reciprocal re-ranking. sweep_alpha: also the paper's Table 4. heatmaps: pictures to show, by their images' names.
     warn: is told what a person should know before trusting the result, and of each image that failed. Raises as
     `describe_dataset` does, InvalidDescriptors where nothing can be measured, and EvaluationFailed where that is
     because images failed.
@@ -193,7 +194,7 @@ async def evaluate_dataset(
         client, dataset, folder, on_error=on_error, concurrency=concurrency, progress=progress, warn=warn
     )
     query, gallery = described.query, described.gallery
-    for name in ("report.json", "report.html"):
+    for name in ("report.json", "report.html", QUERIES_FILE, IMAGES_FILE):
         # An earlier result must not stand beside the descriptors of this one.
         (folder / name).unlink(missing_ok=True)
     write_descriptors(folder / "query.npz", query)
@@ -212,7 +213,7 @@ async def evaluate_dataset(
     verification = await asyncio.to_thread(operating_points, query, gallery)
     metrics_s = time.perf_counter() - before_metrics
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
-    ablation = await sweep_alpha(client, dataset.root, query, gallery) if ablate else None
+    ablation = await ablate(client, dataset.root, query, gallery) if sweep_alpha else None
     before_baseline = time.perf_counter()
     baseline = await asyncio.to_thread(_measure_baseline, described, progress)
     baseline_s = time.perf_counter() - before_baseline
@@ -241,10 +242,10 @@ async def evaluate_dataset(
             "total_s": time.perf_counter() - start,
         },
     )
-    await asyncio.to_thread(write_report, folder, report)
-    _write_queries(folder / "queries.csv", query, metrics)
+    write_queries(folder / QUERIES_FILE, query, metrics)
     if ablation:
-        write_images(folder / "images.csv", ablation)
+        write_images(folder / IMAGES_FILE, query, gallery, ablation)
+    await asyncio.to_thread(write_report, folder, report)
     if not described.unanswered:
         (folder / JOURNAL_FILE).unlink(missing_ok=True)
     return report
@@ -264,7 +265,7 @@ def _measure_baseline(described: DescribedDataset, progress: Progress) -> Metric
         )
 
 
-def _write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
+def write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
     """One line a query as CSV; without a true match it has no AP and no first match."""
     assert query.paths is not None, "described images have paths"
     with path.open("w", newline="", encoding="utf-8") as file:

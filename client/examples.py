@@ -25,7 +25,7 @@ _THUMBNAIL = (64, 128)
 
 
 @dataclass(frozen=True)
-class Found:
+class Listed:
     """An image of the gallery in a ranked list. distance: Euclidean, from 0 to 2. match: whether it is the person."""
 
     path: str
@@ -41,7 +41,7 @@ class RankedQuery:
     pid: int
     camid: int
     average_precision: float
-    found: tuple[Found, ...]
+    nearest: tuple[Listed, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def choose_examples(root: Path, query: Descriptors, gallery: Descriptors, metric
             pid=int(query.pids[row]),
             camid=int(query.camids[row]),
             average_precision=float(metrics.average_precision[row]),
-            found=tuple(
-                Found(str(gallery.paths[place]), float(distance), bool(match))
+            nearest=tuple(
+                Listed(str(gallery.paths[place]), float(distance), bool(match))
                 for place, distance, match in zip(ranked.rows, ranked.distances, ranked.matches, strict=True)
             ),
         )
@@ -136,7 +136,7 @@ def _ranked(root: Path, query: RankedQuery) -> str:
             f"{'✓' if one.match else '✗'} {one.distance:.3f}<br>{_name(one.path)}",
             "right" if one.match else "wrong",
         )
-        for rank, one in enumerate(query.found, start=1)
+        for rank, one in enumerate(query.nearest, start=1)
     )
     asked = crop(_thumbnail(root / query.path), query.path, f"query<br>{_name(query.path)}", "asked")
     return f"""<article class="list" data-identity="{query.pid:04d}">

@@ -55,7 +55,7 @@ body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 sy
 main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
 h1 { margin: 0; font-size: 1.7rem; }
 h2 { margin: 0 0 .6rem; font-size: 1.1rem; }
-header p, .note, .label { color: var(--soft); }
+header p, .note, .label { color: var(--soft); overflow-wrap: anywhere; }
 .note { font-size: .85rem; margin: .5rem 0 0; }
 section {
   background: var(--card); border: 1px solid var(--line); border-radius: 8px;

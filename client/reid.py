@@ -60,7 +60,8 @@ class ReidClient:
     request_timeout_s: wait for the answer to one attempt. retry_s: stop trying again after so long. tls: encrypt, and
     trust as it says. headers: sent with every request, such as {"authorization": "Bearer ..."}. transport: speak
     through this instead, such as a `client.testing.MockTransport`.
-    Entering raises ServerUnreachable or ContractMismatch. Every error says `url`, `model` and `request_id` where there
+    Entering raises ServerUnreachable, ContractMismatch, RequestFailed where the server refuses this client, or
+    InvalidSettings for what cannot be sent. Every error says `url`, `model` and `request_id` where there
     are such: the server's log has the same.
     """
 
@@ -201,7 +202,10 @@ class ReidClient:
         visual, semantic: float32 [N,1024], as `describe` gives them. alpha: float32 [N], in [0,1]. Returns float32
         [N,1000], of length 1. Raises as `describe` does.
         """
-        columns = {VISUAL.name: visual, SEMANTIC.name: semantic, ALPHA.name: alpha[:, None]}
+        columns = {
+            name: np.asarray(values, np.float32)
+            for name, values in ((VISUAL.name, visual), (SEMANTIC.name, semantic), (ALPHA.name, alpha[:, None]))
+        }
         descriptors = np.empty((len(visual), *DESCRIPTOR.dims), dtype=np.float32)
         for start in range(0, len(visual), MAX_BATCH_SIZE):
             rows = slice(start, start + MAX_BATCH_SIZE)
@@ -218,19 +222,25 @@ class ReidClient:
         limit: int | None = None,
         concurrency: int = CONCURRENCY,
         rerank: bool = False,
-        ablate: bool = False,
+        sweep_alpha: bool = False,
+        warn: Callable[[str], None] = lambda message: None,
     ) -> Report:
         """Evaluate the server on a dataset in Market-1501's layout, as `client eval` does, and write its report.
 
         data: the dataset's folder. report: the folder for report.json, report.html and the descriptors. limit: only the
-        first so many queries. rerank: also the metrics after k-reciprocal re-ranking. ablate: also the paper's Table 4.
-        Images that fail are left out, and listed in `failed_images`. Interrupted, the same call goes on. Raises
-        InvalidDataset, EvaluationFailed where all images failed, ServerUnreachable; what was described is kept.
+        first so many queries. Images that fail are left out, and listed in `failed_images`. Interrupted, the same call
+        goes on. The other arguments and what it raises: `client.evaluation.evaluate_dataset`; InvalidDataset besides.
         """
         from client.evaluation import evaluate_dataset, read_dataset
 
         return await evaluate_dataset(
-            self, read_dataset(data, limit), report, concurrency=concurrency, rerank=rerank, ablate=ablate
+            self,
+            read_dataset(data, limit),
+            report,
+            concurrency=concurrency,
+            rerank=rerank,
+            sweep_alpha=sweep_alpha,
+            warn=warn,
         )
 
     async def _infer(
@@ -270,6 +280,8 @@ class ReidClient:
         except TransportError as error:
             if error.status in ("unavailable", "deadline"):
                 raise self._unreachable(error, self.connect_timeout_s) from error
+            if error.status == "refused":
+                raise self._refused(error) from error
             raise ContractMismatch(
                 f"what answers at {self.url} is not a Triton gRPC server: {error.message}. "
                 "Expected the gRPC port, 8001 by default",
@@ -281,6 +293,8 @@ class ReidClient:
         try:
             return await self._retried(partial(ask, model), self.connect_timeout_s, self.connect_timeout_s)
         except TransportError as error:
+            if error.status == "refused":
+                raise self._refused(error, model=model) from error
             if error.status == "deadline":
                 raise self._unreachable(error, self.connect_timeout_s) from error
             if error.status == "unavailable" and not _names(model, error):
@@ -311,11 +325,17 @@ class ReidClient:
             await asyncio.sleep(pause_s)
             longest_pause_s = min(2 * longest_pause_s, _LONGEST_PAUSE_S)
 
-    def _unreachable(self, error: TransportError, waited_s: float) -> ServerUnreachable:
+    def _refused(self, error: TransportError, **asked: str) -> RequestFailed:
+        return RequestFailed(
+            f"the server at {self.url} refuses this client: {error.message}. Check its headers and its certificate",
+            **{"url": self.url, **asked},
+        )
+
+    def _unreachable(self, error: TransportError, waited_s: float, **asked: str) -> ServerUnreachable:
         return ServerUnreachable(
             f"no server is ready at {self.url} after {waited_s:g} s ({error.message}). Start one with "
             "`python -m server`, or name another with --url HOST:PORT",
-            url=self.url,
+            **{"url": self.url, **asked},
         )
 
     def _request_error(
@@ -325,12 +345,14 @@ class ReidClient:
         # The server repeats what it was told.
         reason = error.message.removeprefix(f"[request id: {request_id}] ").removeprefix(f"in ensemble '{model}', ")
         asked = {"url": self.url, "model": model, "request_id": request_id}
+        if error.status == "refused":
+            return self._refused(error, **asked)
         if error.status == "invalid":
             return InvalidImage(f"{name}{reason}", **asked)
         if error.status == "unavailable" and _QUEUE_FULL in reason:
             reason = f"its queue was full for {self.retry_s:g} s; send less at once (--concurrency), or wait longer"
         elif error.status == "unavailable":
-            return self._unreachable(error, self.retry_s)
+            return self._unreachable(error, self.retry_s, **asked)
         if error.status == "deadline":
             reason = f"no answer within {self.request_timeout_s:g} s"
         return RequestFailed(f"{name}the model {model!r} at {self.url} failed: {reason}", **asked)

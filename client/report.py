@@ -228,17 +228,13 @@ def _ablation(ablation: Ablation | None) -> str:
     """Table 4 of the paper, with a column for each level of degradation where that is recorded."""
     if ablation is None:
         return ""
-    degradation = ablation.degradation
-    levels = degradation.queries if degradation else {}
+    levels = ablation.degradation.queries if ablation.degradation else {}
     heads = "".join(f'<th class="n">mAP, {escape(name)} ({count:,})' for name, count in levels.items())
     rows = ""
-    for row in ablation.rows:
-        summary = row.summary()
-        weights = ("" if summary[name] is None else f"{summary[name]:.1f}" for name in ("alpha", "paper_alpha"))
-        fractions = [summary[name] for name in ("rank1", "rank5", "mAP")]
-        fractions += [degradation.rows[row.name].get(name) for name in levels] if degradation else []
-        cells = [*weights, *("" if value is None else _percent(value) for value in fractions)]
-        rows += f"<tr><th>{escape(row.name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
+    for name, weights, fractions in ablation.table():
+        cells = ["" if one is None else f"{one:.1f}" for one in weights]
+        cells += ["" if one is None else _percent(one) for one in fractions]
+        rows += f"<tr><th>{escape(name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
     return f"""<section><h2>α and the branches (the paper's Table 4)</h2>
 <table><thead><tr><th><th class="n">α<th class="n">Paper's α<th class="n">Rank-1<th class="n">Rank-5<th class="n">mAP
 {heads}</thead><tbody>{rows}</tbody></table>

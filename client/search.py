@@ -29,7 +29,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Match:
+class Found:
     """A crop of the gallery. distance: Euclidean, of descriptors of length 1: from 0, the same, to 2."""
 
     path: Path
@@ -75,7 +75,7 @@ async def describe_gallery(
     return Gallery(tuple(paths), np.stack(descriptors))
 
 
-def search(descriptor: Float32, gallery: Gallery, top: int) -> list[Match]:
+def search(descriptor: Float32, gallery: Gallery, top: int) -> list[Found]:
     """The `top` crops nearest to a descriptor, float32 [D], nearest first, ties by place in the gallery.
 
     Raises InvalidDescriptors where the gallery is of another model: descriptors of another length.
@@ -86,19 +86,19 @@ def search(descriptor: Float32, gallery: Gallery, top: int) -> list[Match]:
             "expected both from the same model"
         )
     distances = np.linalg.norm(gallery.descriptors - descriptor, axis=1)
-    nearest = np.argsort(distances, kind="stable")[:top]
-    return [Match(gallery.paths[row], float(distances[row])) for row in nearest.tolist()]
+    rows = np.argsort(distances, kind="stable")[:top]
+    return [Found(gallery.paths[row], float(distances[row])) for row in rows.tolist()]
 
 
-def write_page(path: Path, image: Path, matches: list[Match]) -> None:
+def write_page(path: Path, image: Path, nearest: list[Found]) -> None:
     """A page with the image and what was found, the pictures in it. A picture that is gone leaves its caption."""
     found = "".join(
         crop(
-            _content(match.path),
+            _content(one.path),
             f"rank {rank}",
-            f"<b>{rank}</b> &nbsp; {match.distance:.3f}<br>{escape(str(match.path))}",
+            f"<b>{rank}</b> &nbsp; {one.distance:.3f}<br>{escape(str(one.path))}",
         )
-        for rank, match in enumerate(matches, start=1)
+        for rank, one in enumerate(nearest, start=1)
     )
     path.write_text(
         page(

@@ -15,7 +15,7 @@ from qafm.verification import OperatingPoint
 if TYPE_CHECKING:
     from client.ablation import Ablation
     from client.load import Load
-    from client.search import Match
+    from client.search import Found
     from qafm.attributes import HeadAccuracy
 
 
@@ -68,12 +68,9 @@ def ablation(found: Ablation) -> Table:
         table.add_column(name, justify="right")
     for name, count in levels.items():
         table.add_column(f"mAP, {name} ({count})", justify="right")
-    for row in found.rows:
-        summary = row.summary()
-        weights = ("" if summary[name] is None else f"{summary[name]:.1f}" for name in ("alpha", "paper_alpha"))
-        precision = found.degradation.rows[row.name] if found.degradation else {}
-        fractions = [summary[name] for name in ("rank1", "rank5", "mAP")] + [precision.get(name) for name in levels]
-        table.add_row(row.name, *weights, *("" if value is None else f"{100 * value:.2f}" for value in fractions))
+    for name, weights, fractions in found.table():
+        cells = ["" if one is None else f"{one:.1f}" for one in weights]
+        table.add_row(name, *cells, *("" if one is None else f"{100 * one:.2f}" for one in fractions))
     return table
 
 
@@ -108,12 +105,12 @@ def loads(model: str, measured: list[Load]) -> Iterator[Table]:
     yield table
 
 
-def matches(found: list[Match]) -> Table:
+def found(listed: list[Found]) -> Table:
     """What a search found, nearest first."""
     table = Table()
     table.add_column("", justify="right")
     table.add_column("Distance", justify="right")
     table.add_column("Image", overflow="fold")
-    for rank, match in enumerate(found, start=1):
-        table.add_row(str(rank), f"{match.distance:.3f}", escape(str(match.path)))
+    for rank, one in enumerate(listed, start=1):
+        table.add_row(str(rank), f"{one.distance:.3f}", escape(str(one.path)))
     return table

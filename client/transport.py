@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import grpc  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput  # type: ignore[import-untyped]
@@ -14,9 +16,10 @@ from tritonclient.grpc.aio import InferenceServerClient  # type: ignore[import-u
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
 from qafm.contract import MODELS
+from qafm.errors import InvalidSettings
 from qafm.images import MAX_BYTES
 
-Status = Literal["unavailable", "deadline", "invalid", "other"]
+Status = Literal["unavailable", "deadline", "invalid", "refused", "other"]
 Arrays = Mapping[str, NDArray[Any]]
 """Tensors by name, each [N, *dims]; an image is an object of bytes."""
 
@@ -24,6 +27,8 @@ _STATUS: dict[str, Status] = {
     "StatusCode.UNAVAILABLE": "unavailable",
     "StatusCode.DEADLINE_EXCEEDED": "deadline",
     "StatusCode.INVALID_ARGUMENT": "invalid",
+    "StatusCode.UNAUTHENTICATED": "refused",
+    "StatusCode.PERMISSION_DENIED": "refused",
 }
 _MESSAGE_OVERHEAD_BYTES = 1024 * 1024
 _CHANNEL_OPTIONS = [
@@ -69,25 +74,47 @@ class Transport(Protocol):
 class Tls:
     """How to trust a server, and be trusted. Files are PEM.
 
-    root_certificates: who may vouch for the server; the system's where None. private_key, certificate_chain: of this
-    client, where the server asks for them.
+    root_certificates: who may vouch for the server; where None, gRPC's own list, or the file that the environment's
+    GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names. private_key, certificate_chain: of this client, where the server asks for
+    them. Raises InvalidSettings for one of these two without the other.
     """
 
     root_certificates: Path | None = None
     private_key: Path | None = None
     certificate_chain: Path | None = None
 
+    def __post_init__(self) -> None:
+        # gRPC ends the process where it gets only one.
+        if (self.private_key is None) != (self.certificate_chain is None):
+            raise InvalidSettings(
+                f"a client's certificate is its chain and its private key: expected both or neither, got only "
+                f"{self.private_key or self.certificate_chain}"
+            )
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What gRPC wants to have. Raises InvalidSettings where a file cannot be read or is empty."""
+        return grpc.ssl_channel_credentials(
+            _content(self.root_certificates), _content(self.private_key), _content(self.certificate_chain)
+        )
+
 
 class GrpcTransport:
     """A connection to the gRPC endpoint at `url`, HOST:PORT. headers go with every request.
 
-    Raises OSError where a file of `tls` cannot be read.
+    Raises InvalidSettings where a file of `tls` cannot be read or a header is none.
     """
 
     def __init__(self, url: str, *, tls: Tls | None = None, headers: Mapping[str, str] | None = None) -> None:
-        files = {} if tls is None else {name: path and str(path) for name, path in vars(tls).items()}
         self._headers = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes no capitals
-        self._connection = InferenceServerClient(url, ssl=tls is not None, channel_args=_CHANNEL_OPTIONS, **files)
+        for name, value in self._headers.items():
+            if not (re.fullmatch(r"[0-9a-z_.-]+", name) and re.fullmatch(r"[ -~]*", value)):
+                raise InvalidSettings(
+                    f"the header {name!r} cannot be sent: expected letters, digits, '_', '.' and '-' for its name, and "
+                    "printable ASCII for its value"
+                )
+        self._connection = InferenceServerClient(
+            url, creds=tls.credentials() if tls else None, channel_args=_CHANNEL_OPTIONS
+        )
 
     async def ready(self, timeout_s: float) -> bool:
         return bool(await self._ask(self._connection.is_server_ready, client_timeout=timeout_s))
@@ -123,3 +150,15 @@ class GrpcTransport:
             return await method(*arguments, headers=self._headers, **named)
         except InferenceServerException as error:
             raise TransportError(_STATUS.get(error.status(), "other"), error.message()) from error
+
+
+def _content(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidSettings(f"{path}: the certificate or key cannot be read: {error.strerror}") from error
+    if not content:
+        raise InvalidSettings(f"{path}: the file is empty; expected a certificate or key in PEM")
+    return content

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.pipelines import Pipeline
+from qafm.attributes import predicted
 from qafm.descriptors import Descriptors
 from qafm.errors import ExportRefused
 from qafm.market1501 import Crop
@@ -34,6 +35,7 @@ BOUNDS = {
     "identifiability_spearman": Bound(0.99, least=True),
     "alpha_difference": Bound(0.01),
     "mAP_difference": Bound(0.005),
+    "attribute_agreement": Bound(0.9, least=True),
 }
 """Of what `fidelity` measures."""
 
@@ -86,7 +88,7 @@ def fidelity(
 
     descriptor_cosine, identifiability_spearman: mean cosine of the descriptors, rank correlation of Q.
     alpha_difference: mean absolute difference of α. mAP_difference: the same of mAP, a fraction, every image a query
-    to all.
+    to all. attribute_agreement: how many attribute values stay what they were, a fraction.
     """
     mean_ap = [
         evaluate(described, described).mAP
@@ -98,6 +100,7 @@ def fidelity(
         "identifiability_spearman": float(np.corrcoef(q.argsort().argsort(), reduced_q.argsort().argsort())[0, 1]),
         "alpha_difference": float(np.abs(exact["ALPHA"] - reduced["ALPHA"]).mean()),
         "mAP_difference": abs(mean_ap[0] - mean_ap[1]),
+        "attribute_agreement": float((predicted(exact["ATTRIBUTES"]) == predicted(reduced["ATTRIBUTES"])).mean()),
     }
 
 

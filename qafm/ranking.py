@@ -52,10 +52,10 @@ def match_ranks(query: Descriptors, gallery: Descriptors, block_bytes: int = BLO
     length.
     """
     ranks = [np.empty(0, dtype=np.int64)] * len(query)
-    points = gallery.descriptors[gallery.pids != JUNK_PID]
+    gallery, _ = _without_junk(gallery)
     for row, estimate, matches, slack in _estimates(query, gallery, np.arange(len(query)), block_bytes):
         if len(matches):
-            ranks[row] = _ranks(query.descriptors[row], points, estimate, matches, slack)
+            ranks[row] = _ranks(query.descriptors[row], gallery.descriptors, estimate, matches, slack)
     return ranks
 
 
@@ -66,22 +66,29 @@ def ranked_lists(
 
     rows: int [N], of the query descriptors, none of them junk. Raises as `match_ranks` does.
     """
-    counted = np.flatnonzero(gallery.pids != JUNK_PID)
-    points = gallery.descriptors[counted]
+    gallery, places = _without_junk(gallery)
     for row, estimate, matches, slack in _estimates(query, gallery, rows, block_bytes):
         last = min(top, int(np.isfinite(estimate).sum())) - 1
         limit = np.partition(estimate, last)[last] + slack if last >= 0 else -np.inf
         candidates = np.flatnonzero(estimate <= limit)
-        squares = _squared_distances(query.descriptors[row], points, candidates)
+        squares = _squared_distances(query.descriptors[row], gallery.descriptors, candidates)
         order = np.argsort(squares, kind="stable")[:top]
         found = candidates[order]
-        yield RankedList(counted[found], np.sqrt(squares[order]), np.isin(found, matches))
+        yield RankedList(places[found], np.sqrt(squares[order]), np.isin(found, matches))
+
+
+def _without_junk(gallery: Descriptors) -> tuple[Descriptors, np.ndarray]:
+    """The images that count, and which rows they are."""
+    rows = np.flatnonzero(gallery.pids != JUNK_PID)
+    if len(rows) == len(gallery):
+        return gallery, rows  # hundreds of megabytes that need not be copied
+    return Descriptors(gallery.descriptors[rows], gallery.pids[rows], gallery.camids[rows]), rows
 
 
 def _estimates(
     query: Descriptors, gallery: Descriptors, rows: np.ndarray, block_bytes: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
-    """For each of some queries: its row, what orders the gallery without junk, its true matches there, and the slack.
+    """For each of some queries: its row, what orders a gallery without junk, its true matches there, and the slack.
 
     What orders is float32 [G], the squared distances less the query's own square; infinite where an image does not
     count for the query.
@@ -92,11 +99,10 @@ def _estimates(
             f"query descriptors have {size} numbers, gallery descriptors {gallery_size}; "
             "expected both from the same model"
         )
-    counted = gallery.pids != JUNK_PID
-    if not counted.any():
+    if not len(gallery):
         return
     # Without its junk the gallery has no match for a junk query either.
-    points, pids, camids = gallery.descriptors[counted], gallery.pids[counted], gallery.camids[counted]
+    points, pids, camids = gallery.descriptors, gallery.pids, gallery.camids
 
     # Descriptors that are all alike would drown in their common part: differences from the centre keep the
     # estimate sharp. Rounding them is an error of the same kind as the product's, and within the slack.

@@ -38,16 +38,25 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """How many requests are still to be answered UNAVAILABLE after their `delay_s`."""
     requests: list[str] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
-    headers: dict[str, str] = field(default_factory=dict)
-    """Of the last request."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of every call, in order."""
+    refuse: bool = False
+    """Answer every call with UNAUTHENTICATED."""
     in_flight: int = 0
     most_in_flight: int = 0
     url: str = ""
 
+    async def called(self, context):
+        self.headers.append(dict(context.invocation_metadata()))
+        if self.refuse:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+
     async def ServerReady(self, request, context):  # noqa: N802, the protocol's name
+        await self.called(context)
         return service_pb2.ServerReadyResponse(ready=self.ready)
 
     async def ModelMetadata(self, request, context):  # noqa: N802
+        await self.called(context)
         model = self.models.get(request.name)
         if model is None:
             message = f"Request for unknown model: '{request.name}' is not found"
@@ -65,6 +74,7 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         )
 
     async def ModelConfig(self, request, context):  # noqa: N802
+        await self.called(context)
         response = service_pb2.ModelConfigResponse()
         if self.manifest is not None:
             response.config.parameters[MANIFEST_PARAMETER].string_value = self.manifest
@@ -73,7 +83,7 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     async def ModelInfer(self, request, context):  # noqa: N802
         self.requests.append(request.model_name)
         self.request_ids.append(request.id)
-        self.headers = dict(context.invocation_metadata())
+        await self.called(context)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

@@ -12,7 +12,7 @@ import pytest
 from client import Description, ReidClient
 from client.transport import Tls
 from qafm.contract import ALPHA, QAFM, QAFM_FIXED_ALPHA, Tensor
-from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnreachable
+from qafm.errors import ContractMismatch, InvalidImage, InvalidSettings, RequestFailed, ServerUnreachable
 from qafm.images import MAX_BYTES
 
 
@@ -207,9 +207,10 @@ def test_unavailable_for_good_ends_even_where_errors_are_returned(peer):
         async with ReidClient(peer.url, retry_s=0.5) as client:
             return [result async for result in client.describe_many([b"1"], return_errors=True)]
 
-    with pytest.raises(ServerUnreachable, match="after 0.5 s"):
+    with pytest.raises(ServerUnreachable, match="after 0.5 s") as failed:
         run(work())
     assert len(peer.requests) > 1
+    assert (failed.value.model, failed.value.request_id) == (QAFM, peer.request_ids[0])
 
 
 def test_an_error_says_which_request_it_was_as_the_server_knows_it(peer):
@@ -230,7 +231,46 @@ def test_headers_go_with_every_request(peer):
             await client.describe(b"1")
 
     run(work())
-    assert peer.headers["authorization"] == "Bearer abc"
+    assert len(peer.headers) == 5  # ready, metadata of two ensembles, configuration, the image
+    assert all(one["authorization"] == "Bearer abc" for one in peer.headers)
+
+
+@pytest.mark.parametrize("headers", [{"a name": "1"}, {"": "1"}, {"name": "ä"}, {"name": "two\nlines"}])
+def test_a_header_that_cannot_be_sent(peer, headers):
+    with pytest.raises(InvalidSettings, match="cannot be sent: expected letters"):
+        run(connected(peer.url, headers=headers))
+
+
+def test_a_server_that_refuses_this_client(peer):
+    peer.refuse = True
+    with pytest.raises(RequestFailed, match=r"refuses this client: who are you\?\. Check its headers"):
+        run(connected(peer.url))
+
+
+def test_a_server_that_begins_to_refuse(peer):
+    async def work():
+        async with ReidClient(peer.url) as client:
+            peer.refuse = True
+            await client.describe(b"1")
+
+    with pytest.raises(RequestFailed, match="refuses this client") as failed:
+        run(work())
+    assert (failed.value.model, failed.value.request_id) == (QAFM, peer.request_ids[0])
+
+
+@pytest.mark.parametrize("given", ["key", "chain", "empty", "missing"])
+def test_certificates_that_cannot_be_used(given, tmp_path):
+    (tmp_path / "file.pem").write_bytes(b"" if given == "empty" else b"PEM")
+    expected = {
+        "key": "expected both or neither, got only .*file.pem",
+        "chain": "expected both or neither, got only .*file.pem",
+        "empty": "file.pem: the file is empty",
+        "missing": "absent.pem: the certificate or key cannot be read: No such file",
+    }
+    argument = {"key": "private_key", "chain": "certificate_chain"}.get(given, "root_certificates")
+    name = "absent.pem" if given == "missing" else "file.pem"
+    with pytest.raises(InvalidSettings, match=expected[given]):
+        run(connected("localhost:1", tls=Tls(**{argument: tmp_path / name})))
 
 
 def test_a_server_that_asks_for_a_certificate(guarded_peer, certificates):

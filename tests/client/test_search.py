@@ -38,9 +38,9 @@ def test_a_folder_is_searched_nearest_first(client, peer, folder, tmp_path):
         *("--json", found, "--html", page),
     )
     assert code == 0
-    matches = json.loads(found.read_text())["matches"]
-    assert [match["path"] for match in matches] == [str(folder / "a.PNG"), str(folder / "deep/c.jpg")]
-    assert [match["distance"] for match in matches] == [0, 0]
+    nearest = json.loads(found.read_text())["found"]
+    assert [one["path"] for one in nearest] == [str(folder / "a.PNG"), str(folder / "deep/c.jpg")]
+    assert [one["distance"] for one in nearest] == [0, 0]
     assert "c.jpg" in output.replace("\n", "")
 
     sources = []
@@ -98,5 +98,5 @@ def test_search_against_a_naive_loop(places, top):
     naive = sorted((0.0 if place == 1 else 2**0.5, row) for row, place in enumerate(places))[:top]
     found = search(query, gallery, top)
     assert [(pytest.approx(distance), str(row)) for distance, row in naive] == [
-        (match.distance, match.path) for match in found
+        (one.distance, one.path) for one in found
     ]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from google.protobuf import text_format
 from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
+from export import precision
 from export.fidelity import BOUNDS, check_fidelity, fidelity
+from export.graphs import OPSET
 from export.pipelines import TorchPipeline
-from export.precision import parse_precisions, write_float16, write_int8
+from export.precision import FIXED, fold_normalisation, parse_precisions, write_float16, write_int8
 from export.repository import install
 from export.samples import Samples, calibration_inputs, load_samples
-from qafm.contract import GRAPHS, MODELS, graph_path
+from qafm.contract import ATTRIBUTE_SIZE, GRAPHS, MODELS, graph_path
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings
 from qafm.images import resize
 from qafm.market1501 import Crop
@@ -73,20 +76,24 @@ def samples(dataset) -> Samples:
     return Samples(calibration=data.crops[:8], held_out=data.held_out)
 
 
+QUANTISED = tuple(model for model in GRAPHS if model not in FIXED)
+REDUCED = [*((model, "float16") for model in GRAPHS), *product(QUANTISED, ("onnxruntime", "tensorrt"))]
+
+
 @pytest.fixture(scope="module")
 def reduced(exported_repository, samples, tmp_path_factory) -> Path:
-    """Each graph in each precision: {model}.{float16,onnxruntime,tensorrt}.onnx."""
+    """Each graph in each precision that it may have: {model}.{float16,onnxruntime,tensorrt}.onnx."""
     folder = tmp_path_factory.mktemp("reduced")
     for model in GRAPHS:
-        source = graph_path(exported_repository, model)
-        write_float16(source, folder / f"{model}.float16.onnx")
+        write_float16(graph_path(exported_repository, model), folder / f"{model}.float16.onnx")
+    for model in QUANTISED:
         targets = {dialect: folder / f"{model}.{dialect}.onnx" for dialect in ("onnxruntime", "tensorrt")}
-        write_int8(source, targets, inputs_of(model, samples))
+        write_int8(graph_path(exported_repository, model), targets, inputs_of(model, samples))
     return folder
 
 
 def inputs_of(model, samples):
-    if model == "fusion":
+    if model in FIXED:
         generator = np.random.default_rng(0)
         return [{tensor.name: generator.random((2, *tensor.dims), np.float32) for tensor in MODELS[model].inputs}]
     return list(calibration_inputs(model, samples.calibration))
@@ -102,11 +109,9 @@ def types_of(graph: onnx.GraphProto) -> dict[str, set[str]]:
 
 
 @exports
-@pytest.mark.parametrize("model", GRAPHS)
-@pytest.mark.parametrize(("precision", "near"), [("float16", 5e-3), ("onnxruntime", 0.05), ("tensorrt", 0.05)])
-def test_a_reduced_graph_keeps_the_contract_and_comes_near(
-    exported_repository, reduced, samples, model, precision, near
-):
+@pytest.mark.parametrize(("model", "precision"), REDUCED)
+def test_a_reduced_graph_keeps_the_contract_and_comes_near(exported_repository, reduced, samples, model, precision):
+    near = {"float16": 5e-3, "onnxruntime": 0.05, "tensorrt": 0.05}[precision]
     options = {"providers": ["CPUExecutionProvider"]}
     exact = onnxruntime.InferenceSession(graph_path(exported_repository, model), **options)
     session = onnxruntime.InferenceSession(reduced / f"{model}.{precision}.onnx", **options)
@@ -119,7 +124,7 @@ def test_a_reduced_graph_keeps_the_contract_and_comes_near(
 
 
 @exports
-@pytest.mark.parametrize("model", ["apn", "apan", "iqa"])
+@pytest.mark.parametrize("model", QUANTISED)
 def test_each_target_gets_its_dialect_of_int8(reduced, model):
     cpu, gpu = (types_of(onnx.load(reduced / f"{model}.{target}.onnx").graph) for target in ("onnxruntime", "tensorrt"))
     assert "UINT8" in cpu["QuantizeLinear"] and "UINT8" not in gpu["QuantizeLinear"]
@@ -130,9 +135,58 @@ def test_each_target_gets_its_dialect_of_int8(reduced, model):
     assert "FLOAT" not in cpu.get("Conv", set())
 
 
+def test_normalisation_moves_into_the_convolution():
+    """Everywhere but at the padded edge, which is the mean colour there and the centre here."""
+    generator = np.random.default_rng(0)
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ((124, 116, 104), (58, 57, 56)))
+    constants = {
+        "pixels.mean": mean,
+        "pixels.std": std,
+        "weights": generator.standard_normal((4, 3, 3, 3), np.float32),
+        "bias": generator.standard_normal(4, np.float32),
+    }
+    nodes = [
+        onnx.helper.make_node("Sub", ["x", "pixels.mean"], ["centred_pixels"]),
+        onnx.helper.make_node("Div", ["centred_pixels", "pixels.std"], ["normalised"]),
+        onnx.helper.make_node("Conv", ["normalised", "weights", "bias"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, 8, 8])
+        for name, channels in (("x", 3), ("y", 4))
+    )
+    initializers = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "one convolution", [x], [y], initializers)
+    opset = [onnx.helper.make_opsetid("", OPSET)]
+    exact = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    folded, centre = fold_normalisation(onnx.ModelProto.FromString(exact.SerializeToString()))
+    assert centre == 115 and "Div" not in {node.op_type for node in folded.graph.node}
+    pixels = generator.integers(0, 256, (1, 3, 8, 8)).astype(np.float32)
+    expected, got = (
+        onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": pixels})[0] for model in (exact, folded)
+    )
+    np.testing.assert_allclose(got[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-4)
+    assert np.abs(got - expected).max() < 5
+
+
 @exports
-@pytest.mark.parametrize("model", GRAPHS)
-@pytest.mark.parametrize("precision", ["float16", "tensorrt"])
+@pytest.mark.parametrize("model", QUANTISED)
+def test_onnx_runtime_takes_the_bytes_as_they_are(reduced, exported_repository, samples, model, tmp_path, monkeypatch):
+    taken = reduced / f"{model}.onnxruntime.onnx"
+    before = [node.op_type for node in onnx.load(taken).graph.node]
+    before = before[: before.index("Transpose")]
+    assert not {"Cast", "Sub", "QuantizeLinear"} & set(before)
+    monkeypatch.setattr(precision, "_take_bytes", lambda model: model)
+    longer = tmp_path / "longer.onnx"
+    inputs = inputs_of(model, samples)
+    write_int8(graph_path(exported_repository, model), {"onnxruntime": longer}, inputs)
+    options = {"providers": ["CPUExecutionProvider"]}
+    outputs = [onnxruntime.InferenceSession(path, **options).run(None, inputs[0]) for path in (taken, longer)]
+    for short, long in zip(*outputs, strict=True):
+        assert np.array_equal(short, long)
+
+
+@exports
+@pytest.mark.parametrize(("model", "precision"), [pair for pair in REDUCED if pair[1] != "onnxruntime"])
 def test_tensorrt_parses_and_builds_what_is_meant_for_it(reduced, model, precision):
     """For a GPU that need not be there; float32 is built in tests/server/test_plans.py."""
     tensorrt = pytest.importorskip("tensorrt_rtx")
@@ -152,12 +206,16 @@ def test_calibration_sees_what_the_server_sends(samples):
     assert np.array_equal(seen["VIEWS"], views(crop)[np.newaxis])
 
 
-def outputs(descriptors, q, alpha):
+def outputs(descriptors, q, alpha, female=0.25):
+    """`female`: the probability of it in the first picture; every other attribute and picture has 1/4 everywhere."""
     descriptors = np.array(descriptors, np.float32)
+    attributes = np.full((len(descriptors), ATTRIBUTE_SIZE), 0.25, np.float32)
+    attributes[0, 0] = female
     return {
         "DESCRIPTOR": descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True),
         "IDENTIFIABILITY": np.array(q, np.float32)[:, None],
         "ALPHA": np.array(alpha, np.float32)[:, None],
+        "ATTRIBUTES": attributes,
     }
 
 
@@ -169,14 +227,16 @@ def test_fidelity_by_hand():
         "identifiability_spearman": pytest.approx(1),
         "alpha_difference": 0,
         "mAP_difference": 0,
+        "attribute_agreement": 1,
     }
-    # The last descriptor now looks like the other person, Q's order is turned round, one α has moved.
-    other = outputs([[1, 0], [1, 0.1], [0, 1], [1, -0.2]], [8, 4, 2, 1], [0.5, 0.5, 0.5, 0.9])
+    # The last descriptor now looks like the other person, Q's order is turned round, one α and one gender have moved.
+    other = outputs([[1, 0], [1, 0.1], [0, 1], [1, -0.2]], [8, 4, 2, 1], [0.5, 0.5, 0.5, 0.9], 0.75)
     found = fidelity(exact, other, pids, camids)
     cosine = (0.1 * 1 - 1 * 0.2) / np.sqrt((0.1**2 + 1) * (1 + 0.2**2))
     assert found["descriptor_cosine"] == pytest.approx((3 + cosine) / 4)
     assert found["identifiability_spearman"] == pytest.approx(-1)
     assert found["alpha_difference"] == pytest.approx(0.1)
+    assert found["attribute_agreement"] == pytest.approx(1 - 1 / (4 * 12))
     # The second person's two pictures find each other only behind both of the first.
     assert found["mAP_difference"] == pytest.approx(1 - np.mean([1, 1, 1 / 3, 1 / 3]))
 

@@ -1,0 +1,118 @@
+"""`python -m bench.ranking`: the metrics of Market-1501's size, from descriptors, in turns with other ways to them.
+
+ours         qafm.metrics.evaluate: distances in blocks, ranks by counting, exact
+by sorting   all distances at once and a full sort, as plainly as NumPy allows
+torchreid    its distance matrix and its Cython evaluation, where --torchreid names a checkout of it in which
+             `python setup.py build_ext --inplace` was run in torchreid/metrics/rank_cylib
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import describe_machine, interleave, ratio, write_result
+from qafm.descriptors import Descriptors
+from qafm.metrics import evaluate
+
+QUERIES, GALLERY, IDENTITIES, CAMERAS, SIZE = 3_368, 15_913, 750, 6, 1000
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    torchreid: Annotated[Path | None, typer.Option(help="A checkout of torchreid, its extension built.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/ranking.json"),
+) -> None:
+    """Time the metrics against other ways to them."""
+    console = Console()
+    query, gallery = _describe(0, QUERIES), _describe(1, GALLERY)
+    ways: dict[str, Callable[[Descriptors, Descriptors], tuple[float, float]]] = {
+        "ours": _ours,
+        "by sorting": by_sorting,
+    }
+    if torchreid is not None:
+        ways["torchreid"] = _torchreid(torchreid)
+    found = {name: way(query, gallery) for name, way in ways.items()}
+    for name, (rank1, mean_precision) in found.items():
+        console.print(f"{name}: Rank-1 {100 * rank1:.4f}, mAP {100 * mean_precision:.4f}", highlight=False)
+    seconds = interleave(
+        {name: partial(_discard, way, query, gallery) for name, way in ways.items()}, rounds, console=console
+    )
+    promised = {"by sorting": "above 1", "torchreid": "at least 4"}
+    ratios = [ratio(seconds, name, "ours", promised=promised[name]) for name in ways if name != "ours"]
+    table = Table(f"{QUERIES:,} x {GALLERY:,} x {SIZE:,}", "median s")
+    for name, each in seconds.items():
+        table.add_row(name, f"{np.median(each):.2f}")
+    console.print(table)
+    for one in ratios:
+        console.print(str(one), highlight=False)
+    machine = describe_machine(("numpy", "torch"))
+    result = {"machine": machine, "rounds": rounds, "seconds": seconds, "ratios": list(map(asdict, ratios))}
+    write_result(out, result | {"found": found})
+    console.print(f"written: {out}")
+
+
+def by_sorting(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:
+    """Rank-1 and mAP as in most evaluation scripts."""
+    squares = [np.square(side.descriptors).sum(axis=1) for side in (query, gallery)]
+    distances = squares[0][:, None] + squares[1] - 2 * query.descriptors @ gallery.descriptors.T
+    order = np.argsort(distances, axis=1)
+    first, precisions = [], []
+    for row, ranked in enumerate(order):
+        same_pid = gallery.pids[ranked] == query.pids[row]
+        kept = ~(same_pid & (gallery.camids[ranked] == query.camids[row]))
+        hits = same_pid[kept]
+        if not hits.any():
+            continue
+        first.append(hits[0])
+        places = np.flatnonzero(hits) + 1
+        precisions.append(np.mean(np.arange(1, len(places) + 1) / places))
+    return float(np.mean(first)), float(np.mean(precisions))
+
+
+def _ours(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:
+    metrics = evaluate(query, gallery)
+    return metrics.rank1, metrics.mAP
+
+
+def _torchreid(folder: Path) -> Callable[[Descriptors, Descriptors], tuple[float, float]]:
+    # Not by its package: importing that needs much more than its metrics do.
+    sys.path[:0] = [str(folder / "torchreid/metrics"), str(folder / "torchreid/metrics/rank_cylib")]
+    distance, rank = importlib.import_module("distance"), importlib.import_module("rank_cy")
+
+    def way(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:
+        distances = distance.compute_distance_matrix(*(torch.from_numpy(s.descriptors) for s in (query, gallery)))
+        ids = (query.pids, gallery.pids, query.camids, gallery.camids)
+        cmc, mean_precision = rank.evaluate_cy(distances.numpy(), *ids, 50)
+        return float(cmc[0]), float(mean_precision)
+
+    return way
+
+
+def _describe(seed: int, count: int) -> Descriptors:
+    """Descriptors of length 1 around one direction an identity, about as hard to tell apart as people are."""
+    centres = np.random.default_rng(2).standard_normal((IDENTITIES, SIZE), np.float32)
+    generator = np.random.default_rng(seed)
+    pids = generator.integers(0, IDENTITIES, count)
+    descriptors = centres[pids] + 4 * generator.standard_normal((count, SIZE), np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return Descriptors(descriptors, pids, generator.integers(1, CAMERAS + 1, count))
+
+
+def _discard(way: Callable[[Descriptors, Descriptors], object], query: Descriptors, gallery: Descriptors) -> None:
+    way(query, gallery)
+
+
+if __name__ == "__main__":
+    typer.run(main)
