@@ -11,15 +11,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.reid import ReidClient
 from qafm.descriptors import Descriptors
 from qafm.errors import InvalidDataset
 from qafm.metrics import Metrics, evaluate
+
+if TYPE_CHECKING:
+    from client.reid import ReidClient
 
 FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
 DEGRADATION_FILE = "degradations.json"

@@ -112,8 +112,8 @@ def crops_by_quality(examples: Examples) -> str:
         )
         return f'<div class="crops">{"".join(shown)}</div>'
 
-    return f"""<section><h2>The easiest pictures: lowest Q</h2>{row(examples.easiest)}
-<h2>The hardest pictures: highest Q</h2>{row(examples.hardest)}</section>"""
+    return f"""<section><h2>Lowest Q: by this score the easiest to identify</h2>{row(examples.easiest)}
+<h2>Highest Q: by this score the hardest</h2>{row(examples.hardest)}</section>"""
 
 
 def lists_of_queries(examples: Examples) -> str:
@@ -146,7 +146,7 @@ def _ranked(root: Path, query: RankedQuery) -> str:
 
 
 def _name(path: str) -> str:
-    return escape(Path(path).name)
+    return escape(Path(path).stem)
 
 
 def _thumbnail(path: Path) -> bytes:

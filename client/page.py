@@ -73,11 +73,13 @@ th, td {
   text-align: left; padding: .3rem .8rem .3rem 0; border-top: 1px solid var(--line);
   vertical-align: top; font-weight: 400; overflow-wrap: anywhere;
 }
-thead th { border-top: 0; color: var(--soft); }
+thead th { border-top: 0; color: var(--soft); overflow-wrap: normal; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
-tbody th { color: var(--soft); min-width: 8rem; }
+td.n { white-space: nowrap; }
+tbody th { color: var(--soft); min-width: 6rem; }
 .failed h2 { color: var(--warn); }
-.crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: 1rem; }
+.crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .8rem; }
+.crops + h2 { margin-top: 1.2rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; }
 svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; }
 figure { margin: 0; }

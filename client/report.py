@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from client import baseline
+from client.ablation import Ablation, correlation
 from client.description import Float32
 from client.examples import Examples, crops_by_quality, lists_of_queries
 from client.page import crop, page
@@ -20,9 +21,6 @@ from qafm.errors import InvalidSettings
 from qafm.metrics import PROTOCOL, Metrics
 from qafm.reranking import Reranking
 from qafm.verification import OperatingPoint
-
-if TYPE_CHECKING:
-    from client.ablation import Ablation
 
 PAPER = {"rank1": 0.9305, "rank5": 0.9762, "rank10": 0.9860, "mAP": 0.8334}
 """What the paper reports for QAFM on Market-1501, whose test set has so many:"""
@@ -197,15 +195,17 @@ def _charts(report: Report) -> str:
     # Only who writes a page waits for matplotlib.
     from client.charts import cmc_curve, histogram, scatter
 
-    charts = [cmc_curve(report.metrics, report.baseline)]
+    charts, note = [cmc_curve(report.metrics, report.baseline)], ""
     if report.alpha is not None and report.identifiability is not None:
         charts += [
             histogram(report.identifiability, "identifiability score Q"),
             histogram(report.alpha, "weight α"),
             scatter(report.identifiability, report.alpha, "identifiability score Q", "weight α"),
         ]
+        r = correlation(report.identifiability, report.alpha)
+        note = "" if r is None else f" Pearson's r of the two is {r:+.2f}."
     return f"""<section><h2>Curves</h2><div class="charts">{"".join(charts)}</div>
-<p class="note">Q is higher for a picture that is harder to identify. α is the weight of the visual branch.</p>
+<p class="note">Q is higher for a picture that is harder to identify. α is the weight of the visual branch.{note}</p>
 </section>"""
 
 
