@@ -7,7 +7,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -214,6 +214,9 @@ async def evaluate_dataset(
     metrics_s = time.perf_counter() - before_metrics
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
     ablation = await ablate(client, dataset.root, query, gallery) if sweep_alpha else None
+    # Half of the memory, and not needed any more.
+    query, gallery = (replace(side, visual=None, semantic=None) for side in (query, gallery))
+    described = replace(described, query=query, gallery=gallery)
     before_baseline = time.perf_counter()
     baseline = await asyncio.to_thread(_measure_baseline, described, progress)
     baseline_s = time.perf_counter() - before_baseline

@@ -14,7 +14,8 @@ from qafm.descriptors import Descriptors
 from qafm.market1501 import JUNK_PID
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
-BLOCK_BYTES = 32 * 1024 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
+"""Of the distances of one block of queries; what is picked out of them takes several times as much."""
 
 
 @dataclass(frozen=True)
