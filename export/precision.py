@@ -148,7 +148,7 @@ def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 
 
 def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the way from bytes to centred pixels in float32 and back to bytes, which is a twentieth of a trunk's time."""
+    """Without the way from bytes to centred pixels in float32 and back, which is a twentieth of a trunk's time."""
     graph = model.graph
     made_by = {name: node for node in graph.node for name in node.output}
     (quantise,) = (node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == _CENTRED)
