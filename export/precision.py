@@ -78,7 +78,10 @@ def write_float16(source: Path, target: Path) -> None:
 
 
 def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """A float32 graph in int8, one file a dialect. Calibrated on `samples`, inputs by name, each a batch."""
+    """A float32 graph that begins with pixels in int8, one file a dialect.
+
+    Calibrated on `samples`, inputs by name, each a batch.
+    """
     with tempfile.TemporaryDirectory(prefix="int8-") as folder, _quiet():
         prepared, ranges = Path(folder) / "prepared.onnx", Path(folder) / "ranges.json"
         # Batch normalisation folded into the convolutions, and the shapes of all tensors.

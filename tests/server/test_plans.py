@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-from export.precision import write_int8
 from qafm.contract import GRAPHS, MODELS, graph_path
 from qafm.errors import ServerFailed
 from server.plans import ensure_plans
@@ -99,12 +99,20 @@ def test_a_plan_for_another_gpu_is_built_again(repository, tensorrt):
     assert "compute_capability 8.9, here is 8.6" in reported
 
 
+class OneInput(CalibrationDataReader):
+    def __init__(self):
+        one = {tensor.name: np.full((1, *tensor.dims), 0.5, np.float32) for tensor in MODELS["fusion"].inputs}
+        self.inputs = iter([one])
+
+    def get_next(self):
+        return next(self.inputs, None)
+
+
 def test_a_graph_that_tensorrt_does_not_take_is_refused_with_its_reason(repository, tensorrt):
     """uint8 with a zero point: what ONNX Runtime wants on a CPU."""
     path = graph_path(repository, "fusion")
-    inputs = {tensor.name: np.full((1, *tensor.dims), 0.5, np.float32) for tensor in MODELS["fusion"].inputs}
     shutil.copy(path, source := repository / "source.onnx")
-    write_int8(source, {"onnxruntime": path}, [inputs])
+    quantize_static(source, path, OneInput(), activation_type=QuantType.QUInt8)
     with pytest.raises(ServerFailed, match="'fusion'.*cannot parse.*--tensorrt"):
         build(repository, tensorrt)
     assert not plan(repository).exists()
