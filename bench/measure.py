@@ -7,8 +7,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -71,6 +71,12 @@ def describe_machine(packages: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
+def conclude(console: Console, out: Path, machine: Mapping[str, Any], ratios: Iterable[Ratio], **measured: Any) -> None:
+    """Say the ratios, and write everything to `out` as JSON."""
+    listed = list(ratios)
+    for one in listed:
+        console.print(str(one), highlight=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    result = {"machine": machine, **measured, "ratios": [asdict(one) for one in listed]}
+    out.write_text(json.dumps(result, indent=2) + "\n")
+    console.print(f"written: {out}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import describe_machine, interleave, ratio, write_result
+from bench.measure import conclude, describe_machine, interleave, ratio
 from qafm.descriptors import Descriptors
 from qafm.metrics import evaluate
 
@@ -55,12 +54,8 @@ def main(
     for name, each in seconds.items():
         table.add_row(name, f"{np.median(each):.2f}")
     console.print(table)
-    for one in ratios:
-        console.print(str(one), highlight=False)
     machine = describe_machine(("numpy", "torch"))
-    result = {"machine": machine, "rounds": rounds, "seconds": seconds, "ratios": list(map(asdict, ratios))}
-    write_result(out, result | {"found": found})
-    console.print(f"written: {out}")
+    conclude(console, out, machine, ratios, rounds=rounds, seconds=seconds, found=found)
 
 
 def by_sorting(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:

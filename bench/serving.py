@@ -22,7 +22,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +36,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.aio import InferenceServerClient as AsyncClient
 
 from bench import views_loop
-from bench.measure import describe_machine, interleave, ratio, write_result
+from bench.measure import conclude, describe_machine, interleave, ratio
 from client import ReidClient
 from client.load import find_perf_analyzer, load_test
 from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
@@ -167,21 +166,17 @@ def main(
         for variant, each in found.items():
             table.add_row(variant, *(f"{1000 * value:.0f}" for value in (np.median(each), min(each), max(each))))
         console.print(table)
-    for one in ratios:
-        console.print(str(one), highlight=False)
-    write_result(
+    conclude(
+        console,
         out,
-        {
-            "machine": describe_machine(("torch", "onnxruntime", "tritonclient", "numpy", "pillow")),
-            "networks": str(run) if run else "untrained",
-            "rounds": rounds,
-            "images": images,
-            "seconds_per_image": seconds,
-            "growth": grown,
-            "ratios": [asdict(one) for one in ratios],
-        },
+        describe_machine(("torch", "onnxruntime", "tritonclient", "numpy", "pillow")),
+        ratios,
+        networks=str(run) if run else "untrained",
+        rounds=rounds,
+        images=images,
+        seconds_per_image=seconds,
+        growth=grown,
     )
-    console.print(f"written: {out}")
 
 
 def _draw(folder: Path, count: int) -> list[Crop]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from bench.measure import describe_machine, interleave, ratio, write_result
+from bench.measure import conclude, describe_machine, interleave, ratio
 from train.checkpoint import build_trunk
 from train.data import Batch, Batches, load_training_data
 from train.launch import launch
@@ -113,20 +112,16 @@ def main(
     for name, each in seconds.items():
         table.add_row(name + (f", {steps} steps" if name.startswith("from") else ""), f"{np.median(each):.2f}")
     console.print(table)
-    for found in ratios:
-        console.print(str(found), highlight=False)
-    write_result(
+    conclude(
+        console,
         out,
-        {
-            "machine": describe_machine(("torch", "torchvision")) | {"threads": torch.get_num_threads()},
-            "rounds": rounds,
-            "steps": steps,
-            "batch": settings.batch_size,
-            "seconds": seconds,
-            "ratios": [asdict(found) for found in ratios],
-        },
+        describe_machine(("torch", "torchvision")) | {"threads": torch.get_num_threads()},
+        ratios,
+        rounds=rounds,
+        steps=steps,
+        batch=settings.batch_size,
+        seconds=seconds,
     )
-    console.print(f"written: {out}")
 
 
 if __name__ == "__main__":

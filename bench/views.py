@@ -8,7 +8,6 @@ import os
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import views_loop
-from bench.measure import describe_machine, interleave, ratio, write_result
+from bench.measure import conclude, describe_machine, interleave, ratio
 from qafm.perturbations import views
 
 SIZES = ((64, 128), (400, 1000))
@@ -51,11 +50,7 @@ def main(
     for name, each in seconds.items():
         table.add_row(name, f"{1000 * np.median(each):.2f}")
     console.print(table)
-    for found in ratios:
-        console.print(str(found), highlight=False)
-    machine = describe_machine(("numpy", "pillow"))
-    write_result(out, {"machine": machine, "rounds": rounds, "seconds": seconds, "ratios": list(map(asdict, ratios))})
-    console.print(f"written: {out}")
+    conclude(console, out, describe_machine(("numpy", "pillow")), ratios, rounds=rounds, seconds=seconds)
 
 
 def _each(make: Callable[[np.ndarray], np.ndarray], crops: np.ndarray) -> None:

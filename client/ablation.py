@@ -96,13 +96,15 @@ class Ablation:
         }
 
 
-async def ablate(client: ReidClient, root: Path, query: Descriptors, gallery: Descriptors) -> Ablation:
-    """Evaluate both branches alone and fixed weights beside the served descriptors of query and gallery.
+async def ablate(
+    client: ReidClient, root: Path, query: Descriptors, gallery: Descriptors, metrics: Metrics
+) -> Ablation:
+    """Evaluate both branches alone and fixed weights beside `metrics`, of the served descriptors of query and gallery.
 
     "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
     cosine of v_a and v_s. Where `root` has a degradations.json, its strengths split the queries.
     """
-    rows = [await _row("QAFM", None, query, gallery)]
+    rows = [Row("QAFM", None, metrics)]
     for name, field in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
         rows.append(await _row(name, None, _plain(query, field), _plain(gallery, field)))
     for name, fixed in (

@@ -213,7 +213,7 @@ async def evaluate_dataset(
     verification = await asyncio.to_thread(operating_points, query, gallery)
     metrics_s = time.perf_counter() - before_metrics
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
-    ablation = await ablate(client, dataset.root, query, gallery) if sweep_alpha else None
+    ablation = await ablate(client, dataset.root, query, gallery, metrics) if sweep_alpha else None
     # Half of the memory, and not needed any more.
     query, gallery = (replace(side, visual=None, semantic=None) for side in (query, gallery))
     described = replace(described, query=query, gallery=gallery)

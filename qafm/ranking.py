@@ -52,7 +52,7 @@ def match_ranks(query: Descriptors, gallery: Descriptors, block_bytes: int = BLO
     length.
     """
     ranks = [np.empty(0, dtype=np.int64)] * len(query)
-    gallery, _ = _without_junk(gallery)
+    gallery, _ = without_junk(gallery)
     for row, estimate, matches, slack in _estimates(query, gallery, np.arange(len(query)), block_bytes):
         if len(matches):
             ranks[row] = _ranks(query.descriptors[row], gallery.descriptors, estimate, matches, slack)
@@ -66,7 +66,7 @@ def ranked_lists(
 
     rows: int [N], of the query descriptors, none of them junk. Raises as `match_ranks` does.
     """
-    gallery, places = _without_junk(gallery)
+    gallery, places = without_junk(gallery)
     for row, estimate, matches, slack in _estimates(query, gallery, rows, block_bytes):
         last = min(top, int(np.isfinite(estimate).sum())) - 1
         limit = np.partition(estimate, last)[last] + slack if last >= 0 else -np.inf
@@ -77,12 +77,12 @@ def ranked_lists(
         yield RankedList(places[found], np.sqrt(squares[order]), np.isin(found, matches))
 
 
-def _without_junk(gallery: Descriptors) -> tuple[Descriptors, np.ndarray]:
-    """The images that count, and which rows they are."""
-    rows = np.flatnonzero(gallery.pids != JUNK_PID)
-    if len(rows) == len(gallery):
-        return gallery, rows  # hundreds of megabytes that need not be copied
-    return Descriptors(gallery.descriptors[rows], gallery.pids[rows], gallery.camids[rows]), rows
+def without_junk(side: Descriptors) -> tuple[Descriptors, np.ndarray]:
+    """The images that count, at least with what ranking needs of them, and int64 [N], which rows they are."""
+    rows = np.flatnonzero(side.pids != JUNK_PID)
+    if len(rows) == len(side):
+        return side, rows  # hundreds of megabytes that need not be copied
+    return Descriptors(side.descriptors[rows], side.pids[rows], side.camids[rows]), rows
 
 
 def _estimates(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qafm.descriptors import Descriptors
-from qafm.market1501 import JUNK_PID
+from qafm.ranking import without_junk
 
 BLOCK_BYTES = 32 * 1024 * 1024
 
@@ -34,8 +34,8 @@ class Reranking:
 def reranked_match_ranks(query: Descriptors, gallery: Descriptors, settings: Reranking) -> list[np.ndarray]:
     """`qafm.ranking.match_ranks`, the gallery ordered by the new distances. Junk is no one's neighbour."""
     ranks = [np.empty(0, dtype=np.int64)] * len(query)
-    asked = np.flatnonzero(query.pids != JUNK_PID)
-    searched, among = _rows(query, asked), _rows(gallery, np.flatnonzero(gallery.pids != JUNK_PID))
+    searched, asked = without_junk(query)
+    among, _ = without_junk(gallery)
     if not len(asked) or not len(among):
         return ranks
     for row, distances in zip(asked, reranked_distances(searched, among, settings), strict=True):
@@ -134,7 +134,3 @@ def _by_column(described: list[Weights], count: int) -> list[Weights]:
     order = np.argsort(neighbours, kind="stable")
     ends = np.searchsorted(neighbours[order], np.arange(count + 1))
     return [(images[order[a:b]], weights[order[a:b]]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-
-
-def _rows(side: Descriptors, rows: np.ndarray) -> Descriptors:
-    return Descriptors(side.descriptors[rows], side.pids[rows], side.camids[rows])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qafm.descriptors import Descriptors
-from qafm.market1501 import JUNK_PID
+from qafm.ranking import without_junk
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -41,9 +41,9 @@ def operating_points(
     Empty where there is no genuine pair. In blocks of queries: memory does not grow with the number of pairs. Distances
     are float32, from products of the descriptors' differences to their mean.
     """
-    queries, images = query.pids != JUNK_PID, gallery.pids != JUNK_PID
-    points, pids, camids = gallery.descriptors[images], gallery.pids[images], gallery.camids[images]
-    asked, asked_pids, asked_camids = query.descriptors[queries], query.pids[queries], query.camids[queries]
+    (query, _), (gallery, _) = without_junk(query), without_junk(gallery)
+    points, pids, camids = gallery.descriptors, gallery.pids, gallery.camids
+    asked, asked_pids, asked_camids = query.descriptors, query.pids, query.camids
     if not len(points) or not len(asked):
         return []
     centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
