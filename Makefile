@@ -27,7 +27,7 @@ $(TRITON)/.installed: pyproject.toml
 # Data, training, export, serving and evaluation, with nothing mocked on the way: $(1) preset, $(2) data, $(3) evaluation.
 define whole_path
 	rm -rf build/$(1)
-	$(BIN)/python -m train.synthetic --out build/$(1)/data $(2)
+	$(BIN)/python -m synthetic --out build/$(1)/data $(2)
 	$(BIN)/python -m train --preset $(1) --data build/$(1)/data --out build/$(1)/run
 	$(BIN)/python -m export build/$(1)/run --repository build/$(1)/model_repository
 	$(BIN)/python -m server --repository build/$(1)/model_repository --http-port 0 --grpc-port 0 --metrics-port 0 \

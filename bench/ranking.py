@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import conclude, describe_machine, interleave, ratio
-from qafm.descriptors import Descriptors
-from qafm.metrics import evaluate
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import evaluate
 
 QUERIES, GALLERY, IDENTITIES, CAMERAS, SIZE = 3_368, 15_913, 750, 6, 1000
 

@@ -44,14 +44,14 @@ from export.precision import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
 from qafm.contract import IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, graph_path
+from qafm.datasets.market1501 import Crop, list_split
 from qafm.errors import LoadTestFailed
 from qafm.images import decode
-from qafm.market1501 import Crop, list_split
 from qafm.perturbations import views
 from server import TritonServer
+from synthetic import Recipe, make_dataset
 from train.checkpoint import Networks, load_networks
 from train.settings import load_preset
-from train.synthetic import Recipe, make_dataset
 
 IN_FLIGHT = (1, 2, 3, 4, 8)
 BATCHES = (1, 2, 4, 8)

@@ -25,6 +25,7 @@ from rich.table import Table
 from torch import Tensor
 
 from bench.measure import conclude, describe_machine, interleave, ratio
+from synthetic import Recipe, make_dataset
 from train.checkpoint import build_trunk
 from train.data import Batch, Batches, load_training_data
 from train.launch import launch
@@ -33,7 +34,6 @@ from train.settings import load_preset
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import Stage
-from train.synthetic import Recipe, make_dataset
 
 
 class PlainIQAStage(IQAStage):

@@ -1,3 +1,3 @@
-from client.cli import main
+from client.commands.app import main
 
 main()

@@ -38,7 +38,7 @@ from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnr
 from qafm.images import MAX_BYTES
 
 if TYPE_CHECKING:
-    from client.report import Report
+    from client.report.report import Report
 
 _LOOKAHEAD = 4
 """Results wait for their turn in input order: this many times `concurrency` may be ahead of the consumer."""
@@ -229,9 +229,10 @@ class ReidClient:
 
         data: the dataset's folder. report: the folder for report.json, report.html and the descriptors. limit: only the
         first so many queries. Images that fail are left out, and listed in `failed_images`. Interrupted, the same call
-        goes on. The other arguments and what it raises: `client.evaluation.evaluate_dataset`; InvalidDataset besides.
+        goes on. The other arguments and what it raises: `client.evaluation.evaluate.evaluate_dataset`; InvalidDataset
+        besides.
         """
-        from client.evaluation import evaluate_dataset, read_dataset
+        from client.evaluation.evaluate import evaluate_dataset, read_dataset
 
         return await evaluate_dataset(
             self,

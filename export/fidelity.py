@@ -9,10 +9,10 @@ import numpy as np
 
 from export.pipelines import Pipeline
 from qafm.attributes import predicted
-from qafm.descriptors import Descriptors
+from qafm.datasets.market1501 import Crop
 from qafm.errors import ExportRefused
-from qafm.market1501 import Crop
-from qafm.metrics import evaluate
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import evaluate
 from train.data import read_crop
 
 

@@ -11,10 +11,10 @@ import onnxruntime
 import torch
 
 from export.graphs import graph_modules
-from qafm.alpha import AlphaNetwork
 from qafm.contract import ALPHA_FILE, MODELS, graph_path
 from qafm.identifiability import identifiability
 from qafm.perturbations import views
+from qafm.weighting.perceptron import AlphaNetwork
 from train.checkpoint import Networks
 
 

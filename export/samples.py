@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from qafm.contract import CROP, MODELS, VIEWS
+from qafm.datasets.market1501 import Crop
 from qafm.errors import InvalidDataset, InvalidSettings
 from qafm.images import resize
-from qafm.market1501 import Crop
 from qafm.perturbations import views
 from train.checkpoint import DATA_FILE, load_run_settings
 from train.data import load_training_data, read_crop

@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def exported_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository as `python -m export` writes it, of seeded, untrained networks of demo size."""
     # Only where it is asked for: it imports torch.
-    from tests.seeded_repository import make_seeded_repository
+    from tests.support.seeded_repository import make_seeded_repository
 
     return make_seeded_repository(tmp_path_factory.mktemp("exported") / "model_repository")
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
-from qafm.attributes import read_attributes, require_attributes
 from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
+from qafm.datasets.attribute_file import read_attributes, require_attributes
+from qafm.datasets.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split, shortfall
 from qafm.errors import InvalidDataset, InvalidImage, InvalidSettings
 from qafm.images import decode, resize
-from qafm.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split, shortfall
 from train.settings import STAGES, Settings, StageName
 
 HELD_OUT_FRACTION = 0.1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from qafm import files
 from qafm.errors import TrainingFailed
 
 
@@ -25,15 +25,6 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` only once all of it is on the disk. Raises TrainingFailed."""
-    unfinished = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+    """`qafm.files.whole_file` for a file of a run. Raises TrainingFailed."""
+    with writing(path), files.whole_file(path) as file:
+        yield file

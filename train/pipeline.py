@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
+from qafm.datasets.market1501 import Crop
 from qafm.errors import InvalidCheckpoint
-from qafm.market1501 import Crop
 from train.checkpoint import (
     DATA_FILE,
     SETTINGS_FILE,

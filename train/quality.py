@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from qafm.datasets.market1501 import Crop
 from qafm.identifiability import identifiability
-from qafm.market1501 import Crop
 from qafm.perturbations import views
 from train.data import CropFiles, TrainingData, read_crop, readable
 from train.files import whole_file

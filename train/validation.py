@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from qafm.descriptors import Descriptors
+from qafm.datasets.market1501 import Crop
 from qafm.errors import InvalidDescriptors
-from qafm.market1501 import Crop
-from qafm.metrics import evaluate
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import evaluate
 from train.data import WholeCrops, collate, readable
 
 BATCH = 32

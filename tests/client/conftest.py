@@ -17,7 +17,7 @@ import pytest
 import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from client.cli import main
+from client.commands.app import main
 from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MODELS
 
 

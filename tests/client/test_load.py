@@ -10,7 +10,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from client.cli import app
+from client.commands.app import app
 from client.load import Load, ModelTime, find_perf_analyzer, load_test
 from qafm.errors import LoadTestFailed
 

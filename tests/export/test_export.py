@@ -23,7 +23,7 @@ from export.repository import TEMPLATE, install
 from qafm.contract import ENSEMBLES, GRAPHS, MODELS
 from qafm.errors import ExportRefused, InvalidSettings
 from qafm.identifiability import identifiability
-from tests.seeded_repository import seeded_networks
+from tests.support.seeded_repository import seeded_networks
 
 pytestmark = pytest.mark.export
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from export.heatmaps import drawn, heatmaps, write_heatmaps
 from qafm.contract import HEIGHT, WIDTH
 from qafm.errors import InvalidImage
-from tests.seeded_repository import seeded_networks
+from tests.support.seeded_repository import seeded_networks
 
 
 @pytest.fixture(scope="module")

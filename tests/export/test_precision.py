@@ -25,15 +25,15 @@ from export.precision import FIXED, fold_normalisation, parse_precisions, write_
 from export.repository import install
 from export.samples import Samples, calibration_inputs, load_samples
 from qafm.contract import ATTRIBUTE_SIZE, GRAPHS, MODELS, graph_path
+from qafm.datasets.market1501 import Crop
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings
 from qafm.images import resize
-from qafm.market1501 import Crop
 from qafm.perturbations import views
 from server.plans import build_plan
-from tests.seeded_repository import seeded_networks
+from synthetic import Recipe, make_dataset
+from tests.support.seeded_repository import seeded_networks
 from train.data import load_training_data, read_crop
 from train.settings import load_preset, save_settings
-from train.synthetic import Recipe, make_dataset
 
 exports = pytest.mark.export
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tests.pb_utils_stand_in as pb
-from qafm.alpha import AlphaNetwork
+import tests.support.pb_utils_stand_in as pb
 from qafm.identifiability import identifiability
+from qafm.weighting.perceptron import AlphaNetwork
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
 rng = np.random.default_rng(0)

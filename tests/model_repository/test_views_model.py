@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tests.pb_utils_stand_in as pb
+import tests.support.pb_utils_stand_in as pb
 from qafm.images import decode, resize
 from qafm.perturbations import views
-from tests.bad_images import ACCEPTED, GOOD, REFUSED, encoded, picture
+from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded, picture
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
 OTHER = encoded(picture().rotate(180), "PNG")

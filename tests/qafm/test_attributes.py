@@ -8,17 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from qafm.attributes import (
-    MISSING,
-    SCHEMA,
-    HeadAccuracy,
-    head_accuracies,
-    predicted,
-    read_attributes,
-    require_attributes,
-    write_attributes,
-)
+from qafm.attributes import MISSING, SCHEMA, HeadAccuracy, head_accuracies, predicted
 from qafm.contract import ATTRIBUTE_SIZE
+from qafm.datasets.attribute_file import read_attributes, require_attributes, write_attributes
 from qafm.errors import InvalidDataset
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "market_attribute.mat"

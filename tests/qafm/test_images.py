@@ -9,7 +9,7 @@ from PIL import Image
 from qafm.contract import HEIGHT, WIDTH
 from qafm.errors import InvalidImage
 from qafm.images import MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode, resize
-from tests.bad_images import ACCEPTED, GOOD, REFUSED, encoded, picture
+from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded, picture
 
 
 @pytest.mark.parametrize("name", REFUSED)

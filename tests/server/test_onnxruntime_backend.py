@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-import tests.pb_utils_stand_in as pb
+import tests.support.pb_utils_stand_in as pb
 
 backend = pb.load(Path(__file__).resolve().parents[2] / "server" / "onnxruntime_backend.py")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from synthetic import Recipe, make_dataset
 from train.checkpoint import load_checkpoint
 from train.settings import STAGES
-from train.synthetic import Recipe, make_dataset
 
 ROOT = Path(__file__).parents[2]
 KILLS = 3

@@ -14,8 +14,9 @@ import torch
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from qafm.attributes import read_attributes, write_attributes
+from qafm.datasets.attribute_file import read_attributes, write_attributes
 from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidSettings, TrainingFailed
+from synthetic import Recipe, make_dataset
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import Batches, identity_batches, load_training_data
 from train.pipeline import train
@@ -23,7 +24,6 @@ from train.settings import Settings, load_preset
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
-from train.synthetic import Recipe, make_dataset
 
 EPOCHS = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
 SETTINGS = load_preset(

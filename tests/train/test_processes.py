@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from qafm.errors import InvalidSettings
-from tests.train.one_step import SETTINGS, gradients
+from synthetic import Recipe, make_dataset
+from tests.support.one_step import SETTINGS, gradients
 from train.checkpoint import load_finished_checkpoint
 from train.data import Batches, load_training_data
 from train.launch import launch
 from train.settings import Settings, save_settings
-from train.synthetic import Recipe, make_dataset
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,7 +73,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(dataset, processes):
 
 def test_gradients_are_the_mean_over_the_processes(dataset, tmp_path):
     """What two processes step with is the mean of what each would have stepped with alone."""
-    torchrun("-m", "tests.train.one_step", dataset, tmp_path / "gradients.pt")
+    torchrun("-m", "tests.support.one_step", dataset, tmp_path / "gradients.pt")
     averaged = torch.load(tmp_path / "gradients.pt")
     alone = [gradients(launch(), dataset, rank, 2) for rank in (0, 1)]
     assert averaged.keys() == alone[0].keys()

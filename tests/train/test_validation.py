@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from qafm.market1501 import list_split
-from train.synthetic import Recipe, make_dataset
+from qafm.datasets.market1501 import list_split
+from synthetic import Recipe, make_dataset
 from train.validation import validate
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from qafm.contract import ENSEMBLES, MODELS
-from tests.bad_images import ACCEPTED, GOOD, REFUSED, encoded
+from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded
 
 pytestmark = pytest.mark.triton
 

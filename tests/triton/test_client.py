@@ -14,10 +14,10 @@ import pytest
 
 from client import ReidClient
 from qafm.attributes import SCHEMA
-from qafm.descriptors import read_descriptors
+from qafm.datasets.market1501 import list_split, without_junk
 from qafm.errors import InvalidImage
-from qafm.market1501 import list_split, without_junk
-from train.synthetic import Recipe, make_dataset
+from qafm.retrieval.descriptors import read_descriptors
+from synthetic import Recipe, make_dataset
 
 pytestmark = pytest.mark.triton
 

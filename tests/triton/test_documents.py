@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from qafm.market1501 import list_split
-from train.synthetic import Recipe, make_dataset
+from qafm.datasets.market1501 import list_split
+from synthetic import Recipe, make_dataset
 
 pytestmark = pytest.mark.triton
 

@@ -8,7 +8,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MAX_BATCH_SIZE, MODELS
-from tests.bad_images import GOOD, encoded, picture
+from tests.support.bad_images import GOOD, encoded, picture
 
 pytestmark = pytest.mark.triton
 

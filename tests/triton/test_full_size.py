@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.evaluation import JOURNAL_FILE
+from client.evaluation.evaluate import JOURNAL_FILE
 from server import TritonServer
-from tests.small_repository import make_small_repository
+from tests.support.small_repository import make_small_repository
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
 

@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from client.evaluation import JOURNAL_FILE
+from client.evaluation.evaluate import JOURNAL_FILE
 from server import TritonServer
-from train.synthetic import Recipe, make_dataset
+from synthetic import Recipe, make_dataset
 
 pytestmark = pytest.mark.triton
 

@@ -11,7 +11,7 @@ import pytest
 from client.load import find_perf_analyzer
 from qafm.contract import ENSEMBLES, MODELS
 from qafm.errors import LoadTestFailed
-from train.synthetic import Recipe, make_dataset
+from synthetic import Recipe, make_dataset
 
 pytestmark = pytest.mark.triton
 

@@ -13,7 +13,7 @@ from client import ReidClient
 from export.parity import sample_crops
 from export.pipelines import TorchPipeline
 from qafm.images import decode
-from tests.seeded_repository import seeded_networks
+from tests.support.seeded_repository import seeded_networks
 
 pytestmark = pytest.mark.triton
 

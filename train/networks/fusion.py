@@ -6,12 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qafm.alpha import HIDDEN_SIZE, AlphaNetwork
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
+from qafm.weighting.perceptron import HIDDEN_SIZE, AlphaNetwork
 
 
 class Weighting(nn.Module):
-    """Q [B] to α [B]: the trainable form of `qafm.alpha.AlphaNetwork`. mu and sigma are fixed before training."""
+    """Q [B] to α [B]: the trainable form of `qafm.weighting.perceptron.AlphaNetwork`.
+
+    mu and sigma are fixed before training.
+    """
 
     mu: Tensor
     sigma: Tensor

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from qafm.alpha import AlphaNetwork
 from qafm.contract import ALPHA, ALPHA_FILE, FEATURES, IDENTIFIABILITY
 from qafm.identifiability import identifiability
+from qafm.weighting.perceptron import AlphaNetwork
 
 
 class TritonPythonModel:

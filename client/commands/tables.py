@@ -1,0 +1,116 @@
+"""The tables that the `client` command prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from client.report.report import METRIC_LABELS
+from qafm.retrieval.metrics import Metrics
+from qafm.retrieval.verification import OperatingPoint
+
+if TYPE_CHECKING:
+    from client.evaluation.ablation import Ablation
+    from client.gallery.search import Found
+    from client.load import Load
+    from qafm.attributes import HeadAccuracy
+
+
+def metrics(columns: dict[str, Metrics | None]) -> Table:
+    """The headline metrics in per cent, a column for each that there is."""
+    known = {name: found for name, found in columns.items() if found}
+    table = Table()
+    table.add_column("Metric")
+    for name in known:
+        table.add_column(name, justify="right")
+    for name, label in METRIC_LABELS.items():
+        table.add_row(label, *(f"{100 * getattr(found, name):.2f}" for found in known.values()))
+    return table
+
+
+def counts(found: Metrics) -> str:
+    skipped = f" ({found.skipped_queries:,} without a true match left out)" if found.skipped_queries else ""
+    return f"{found.queries:,} queries{skipped}, {found.gallery:,} gallery images"
+
+
+def verification(points: list[OperatingPoint]) -> Table:
+    """What one threshold for all pairs accepts."""
+    table = Table(title="One threshold for all pairs")
+    for name in ("False positives", "True positives %", "Distance"):
+        table.add_column(name, justify="right")
+    for point in points:
+        table.add_row(
+            f"{point.false_positive_rate:g}", f"{100 * point.true_positive_rate:.2f}", f"{point.threshold:.4f}"
+        )
+    return table
+
+
+def attributes(heads: dict[str, HeadAccuracy]) -> Table:
+    """How often each attribute is told right, in per cent, beside what its most frequent value would reach."""
+    table = Table(title="Attributes")
+    table.add_column("")
+    for name in ("Accuracy", "Most frequent", "Images"):
+        table.add_column(name, justify="right")
+    for name, head in heads.items():
+        table.add_row(name, f"{100 * head.accuracy:.1f}", f"{100 * head.majority:.1f}", f"{head.images:,}")
+    return table
+
+
+def ablation(found: Ablation) -> Table:
+    """The paper's Table 4, with a column for each level of degradation where that is recorded."""
+    levels = found.degradation.queries if found.degradation else {}
+    table = Table(title="α and the branches (the paper's Table 4)")
+    table.add_column("", no_wrap=True)
+    for name in ("α", "paper's α", "Rank-1", "Rank-5", "mAP"):
+        table.add_column(name, justify="right")
+    for name, count in levels.items():
+        table.add_column(f"mAP, {name} ({count})", justify="right")
+    for name, weights, fractions in found.table():
+        cells = ["" if one is None else f"{one:.1f}" for one in weights]
+        table.add_row(name, *cells, *("" if one is None else f"{100 * one:.2f}" for one in fractions))
+    return table
+
+
+def correlations(found: Ablation) -> str:
+    """How far α spreads, and what it goes along with."""
+    named = {"r(Q, α)": found.q_alpha_r}
+    if found.degradation:
+        named["r(Q, strength)"] = found.degradation.q_strength_r
+    spoken = (f"{name} = {'none' if r is None else format(r, '+.3f')}" for name, r in named.items())
+    return (
+        f"α from {found.alpha_min:.3f} to {found.alpha_max:.3f}, mean {found.alpha_mean:.3f}, "
+        f"sd {found.alpha_sd:.4f}; {', '.join(spoken)}"
+    )
+
+
+def loads(model: str, measured: list[Load]) -> Iterator[Table]:
+    """Throughput and latency at each concurrency, and the time in each composing model at the best of them."""
+    table = Table(title=f"{model} under load")
+    for name in ("In flight", "images/s", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(name, justify="right")
+    for load in measured:
+        latencies = (f"{value:.0f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms))
+        table.add_row(str(load.concurrency), f"{load.images_per_second:.2f}", *latencies)
+    yield table
+    best = max(measured, key=lambda load: load.images_per_second)
+    table = Table(title=f"A request in each model, {best.concurrency} in flight")
+    table.add_column("")
+    for name in ("queue ms", "compute ms"):
+        table.add_column(name, justify="right")
+    for name, time_in in best.models.items():
+        table.add_row(name, f"{time_in.queue_ms:.1f}", f"{time_in.compute_ms:.1f}")
+    yield table
+
+
+def found(listed: list[Found]) -> Table:
+    """What a search found, nearest first."""
+    table = Table()
+    table.add_column("", justify="right")
+    table.add_column("Distance", justify="right")
+    table.add_column("Image", overflow="fold")
+    for rank, one in enumerate(listed, start=1):
+        table.add_row(str(rank), f"{one.distance:.3f}", escape(str(one.path)))
+    return table

@@ -1,0 +1,91 @@
+"""The charts of a report, as SVG inside the page. Their colours are the page's own: they follow light and dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from qafm.retrieval.metrics import CMC_LENGTH, Metrics
+
+# Drawn in these, and put down as the page's variables.
+_TEXT, _LINE, _ACCENT, _SOFT = "#010203", "#010204", "#010205", "#010206"
+_VARIABLES = {_TEXT: "text", _LINE: "line", _ACCENT: "accent", _SOFT: "soft"}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": _TEXT,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "xtick.color": _SOFT,
+    "ytick.color": _SOFT,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+}
+_SIZE = (5.2, 3.2)
+_BINS = 40
+
+
+def cmc_curve(metrics: Metrics, baseline: Metrics) -> str:
+    """Rank-k in per cent, k from 1 to 50."""
+    with _chart("Cumulative matching characteristic") as (axes, svg):
+        ranks = np.arange(1, CMC_LENGTH + 1)
+        axes.plot(ranks, 100 * metrics.cmc, color=_ACCENT, linewidth=2, label="QAFM")
+        axes.plot(ranks, 100 * baseline.cmc, color=_SOFT, linestyle="--", label="baseline")
+        axes.set(xlabel="rank", ylabel="queries with a hit, %", xlim=(1, CMC_LENGTH), ylim=(0, 100))
+        axes.legend(loc="lower right")
+    return svg.getvalue()
+
+
+def histogram(values: NDArray[np.float32], name: str) -> str:
+    """How often each value occurs."""
+    with _chart(f"Histogram of {name}") as (axes, svg):
+        axes.hist(values, bins=_BINS, color=_ACCENT)
+        axes.set(xlabel=name, ylabel="images")
+    return svg.getvalue()
+
+
+def scatter(x: NDArray[np.float32], y: NDArray[np.float32], x_name: str, y_name: str) -> str:
+    """One point an image."""
+    with _chart(f"{y_name} against {x_name}") as (axes, svg):
+        # Of tens of thousands of points no eye tells more than these; a page would take megabytes for them.
+        shown = np.random.default_rng(0).permutation(len(x))[:2000]
+        axes.scatter(x[shown], y[shown], s=6, color=_ACCENT, alpha=0.4, linewidths=0)
+        axes.set(xlabel=x_name, ylabel=y_name)
+    return svg.getvalue()
+
+
+class _Svg(io.StringIO):
+    """What matplotlib writes, as it stands inside a page."""
+
+    def getvalue(self) -> str:
+        svg = super().getvalue()
+        svg = svg[svg.index("<svg") :]
+        for colour, variable in _VARIABLES.items():
+            svg = svg.replace(colour, f"var(--{variable})")
+        return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+
+
+@contextmanager
+def _chart(title: str) -> Iterator[tuple[Any, _Svg]]:
+    svg = _Svg()
+    # Names inside an SVG are the page's: each chart has its own, and always the same.
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": title}):
+        figure = Figure(figsize=_SIZE)
+        yield figure.add_subplot(), svg
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Title": title})

@@ -1,0 +1,74 @@
+"""Files that are written whole or not at all, and folders in which one process works at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two processes at the same file are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` only once all of it is on the disk.
+
+    What goes wrong leaves the file that was there before, or none. A process that is killed half-way leaves
+    `.NAME.partial`, which the next writer of the same file takes over; a second writer waits for the first. Raises
+    OSError.
+    """
+    unfinished = path.with_name(f".{path.name}.partial")
+    file = _ours(unfinished)
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and programs, the file whole. Raises OSError."""
+    with whole_file(path) as file:
+        file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Whether no other process is in this context for the same folder; it ends with the context or the process."""
+    if fcntl is None:
+        yield True
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(place)
+
+
+def _ours(path: Path) -> BinaryIO:
+    """An empty file at `path` that no other process writes."""
+    while True:
+        # Not yet emptied: it may be another writer's.
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # While this one waited, the writer before has moved its file away.
+        if path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            file.truncate(0)
+            return file
+        file.close()

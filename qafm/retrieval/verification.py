@@ -1,0 +1,92 @@
+"""One threshold for all: who accepts pairs of pictures by their distance needs to know what that lets through.
+
+A pair is a query and a gallery image that count for each other by the protocol of `qafm.retrieval.ranking`: genuine
+where they show one person, an impostor otherwise. Distractors are impostors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.ranking import without_junk
+
+FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
+BLOCK_BYTES = 8 * 1024 * 1024
+"""Of the distances of one block of queries; what is picked out of them takes several times as much."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Accepting pairs up to the Euclidean distance `threshold` accepts this part of the impostors and of the genuine.
+
+    The threshold is the distance of an impostor, the last one that is let through.
+    """
+
+    false_positive_rate: float
+    true_positive_rate: float
+    threshold: float
+
+
+def operating_points(
+    query: Descriptors,
+    gallery: Descriptors,
+    rates: tuple[float, ...] = FALSE_POSITIVE_RATES,
+    block_bytes: int = BLOCK_BYTES,
+) -> list[OperatingPoint]:
+    """An operating point for each false positive rate that there are enough impostors for.
+
+    Empty where there is no genuine pair. In blocks of queries: memory does not grow with the number of pairs. Distances
+    are float32, from products of the descriptors' differences to their mean.
+    """
+    (query, _), (gallery, _) = without_junk(query), without_junk(gallery)
+    points, pids, camids = gallery.descriptors, gallery.pids, gallery.camids
+    asked, asked_pids, asked_camids = query.descriptors, query.pids, query.camids
+    if not len(points) or not len(asked):
+        return []
+    centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    points, asked = points - centre, asked - centre
+    squares = np.einsum("nd,nd->n", points, points)
+
+    impostors = _impostors(pids, asked_pids)
+    accepted = {rate: int(rate * impostors) for rate in rates}
+    most = max(accepted.values(), default=0)
+    if not most:
+        return []
+    genuine: list[np.ndarray] = []
+    nearest = np.empty(0, np.float32)
+    block = max(1, block_bytes // (4 * len(points)))
+    for start in range(0, len(asked), block):
+        rows = slice(start, start + block)
+        distances = asked[rows] @ points.T
+        distances *= -2
+        distances += squares
+        distances += np.einsum("nd,nd->n", asked[rows], asked[rows])[:, None]
+        same_pid = asked_pids[rows, None] == pids
+        genuine.append(distances[same_pid & (asked_camids[rows, None] != camids)])
+        # Of the impostors only the nearest so far can matter.
+        nearest = np.concatenate([nearest, distances[~same_pid]])
+        if len(nearest) > most:
+            nearest = np.partition(nearest, most - 1)[:most]
+    matched = np.concatenate(genuine)
+    if not len(matched):
+        return []
+    nearest.sort()
+    limits = {rate: nearest[count - 1] for rate, count in accepted.items() if count}
+    return [
+        OperatingPoint(
+            false_positive_rate=rate,
+            true_positive_rate=float((matched <= limit).mean()),
+            threshold=float(np.sqrt(max(limit, 0))),
+        )
+        for rate, limit in limits.items()
+    ]
+
+
+def _impostors(pids: np.ndarray, asked_pids: np.ndarray) -> int:
+    """How many pairs show two people."""
+    found, counts = np.unique(pids, return_counts=True)
+    count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return sum(len(pids) - count_of.get(pid, 0) for pid in asked_pids.tolist())

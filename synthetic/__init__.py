@@ -1,0 +1,9 @@
+"""A drawn Market-1501: `make_dataset(Recipe(...), out)`, or `python -m synthetic --out DIR`.
+
+Needs no torch.
+"""
+
+from synthetic.dataset import make_dataset
+from synthetic.recipe import FULL_SIZE, Recipe
+
+__all__ = ["FULL_SIZE", "Recipe", "make_dataset"]

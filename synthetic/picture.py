@@ -1,0 +1,58 @@
+"""One image: a person in a place, as a camera and an imperfect detector have it."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+
+from qafm.datasets.market1501 import DISTRACTOR_PID, JUNK_PID
+from synthetic import camera as cameras
+from synthetic.degradation import Degradation, degrade, draw_degradation
+from synthetic.figure import Place, Pose, draw_figure
+from synthetic.person import Person
+from synthetic.plan import IMAGE, Shot
+from synthetic.recipe import Recipe
+
+_SPLITS = ("train", "query", "gallery")
+_SIZE = (cameras.WIDTH, cameras.HEIGHT)
+
+
+def make_picture(shot: Shot, person: Person, recipe: Recipe) -> tuple[bytes, Degradation]:
+    """The JPEG file of a shot, and what is wrong with it. Depends on nothing but its arguments."""
+    rng = np.random.default_rng([recipe.seed, IMAGE, _SPLITS.index(shot.split), shot.pid + 1, shot.index])
+    camera = cameras.camera(shot.camid)
+    degradation = draw_degradation(recipe.degraded, rng)
+    picture = cameras.background(recipe.seed, shot.camid, rng)
+    if shot.pid != DISTRACTOR_PID or rng.random() < 0.5:  # the other half of the distractors is nobody at all
+        pose = Pose(
+            heading=cameras.heading(camera, rng),
+            phase=rng.uniform(0, 2 * math.pi),
+            tilt=max(0.0, camera.tilt + rng.normal(0, 0.06)),
+            light=rng.uniform(-1, 1),
+        )
+        place = _badly_placed(rng) if shot.pid == JUNK_PID else _placed(rng)
+        figure = draw_figure(person, pose, place, _SIZE)
+        picture.paste(figure, (0, 0), figure)
+    picture = degrade(cameras.expose(picture, camera, rng), degradation, rng)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=int(rng.integers(78, 95)))
+    return buffer.getvalue(), degradation
+
+
+def _placed(rng: np.random.Generator) -> Place:
+    """A detector's box: off by some pixels, sometimes so far that feet or head are cut off."""
+    height = cameras.HEIGHT * rng.uniform(0.86, 1.0)
+    ground = cameras.HEIGHT / 2 + height / 2 + rng.normal(0, 2.0)
+    if rng.random() < 0.12:
+        height *= rng.uniform(1.08, 1.3)
+        ground = ground + rng.uniform(0, 0.2) * height if rng.random() < 0.7 else ground
+    return Place(cameras.WIDTH / 2 + rng.normal(0, 3.0), ground, height)
+
+
+def _badly_placed(rng: np.random.Generator) -> Place:
+    """A box that holds only a piece of somebody."""
+    height = cameras.HEIGHT * rng.uniform(0.7, 2.4)
+    x = cameras.WIDTH * (0.5 + rng.choice((-1, 1)) * rng.uniform(0.35, 0.6))
+    return Place(x, cameras.HEIGHT * rng.uniform(0.8, 1.7), height)

@@ -1,0 +1,200 @@
+"""The command as a user runs it: exit codes, one sentence on standard error, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from qafm.contract import QAFM
+
+
+def sentences(text: str) -> list[str]:
+    assert "Traceback" not in text
+    return text.strip().splitlines()
+
+
+def write(path, pids, camids, descriptors):
+    np.savez(
+        path,
+        descriptors=np.array(descriptors, dtype=np.float32).reshape(len(pids), -1),
+        pids=np.array(pids),
+        camids=np.array(camids),
+    )
+    return path
+
+
+@pytest.fixture
+def search(tmp_path):
+    """One query with a single hit at rank 2."""
+    return (
+        write(tmp_path / "query.npz", [1], [1], [0]),
+        write(tmp_path / "gallery.npz", [2, 1, -1], [2, 2, 2], [1, 2, 0]),
+    )
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Folders with files of the right names; what is in them is never read here."""
+    for folder, name in (
+        ("query", "0001_c1s1_000001_00.jpg"),
+        ("bounding_box_test", "0001_c2s1_000001_01.jpg"),
+    ):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        (tmp_path / "data" / folder / name).write_bytes(b"bad")
+    return tmp_path / "data"
+
+
+def test_score(client, search, tmp_path):
+    code, output, _ = client("score", *search, "--json", tmp_path / "score.json")
+    assert code == 0
+    assert "mAP" in output and "50.00" in output
+    found = json.loads((tmp_path / "score.json").read_text())
+    del found["protocol"]
+    assert found == {
+        "rank1": 0.0,
+        "rank5": 1.0,
+        "rank10": 1.0,
+        "mAP": 0.5,
+        "mINP": 0.5,
+        "mAP_trapezoid": 0.25,
+        "queries": 1,
+        "gallery": 2,
+        "skipped_queries": 0,
+        "verification": [],
+    }
+
+
+def test_score_after_reranking_is_labelled(client, search, tmp_path):
+    code, output, _ = client("score", *search, "--rerank", "--json", tmp_path / "score.json")
+    assert code == 0 and "Re-ranked" in output
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert (found["mAP"], found["reranked"]["k1"], found["reranked"]["gallery"]) == (0.5, 20, 2)
+    assert 0 < found["reranked"]["mAP"] <= 1
+
+
+def test_score_loads_neither_grpc_nor_torch(search):
+    program = (
+        f"import sys; sys.argv = ['client', 'score', {str(search[0])!r}, {str(search[1])!r}]\n"
+        "from client.commands.app import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "assert not {'grpc', 'torch', 'tritonclient', 'scipy'} & sys.modules.keys(), sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("missing", ["query", "gallery"])
+def test_score_without_a_file(client, search, tmp_path, missing):
+    (tmp_path / f"{missing}.npz").unlink()
+    code, _, errors = client("score", *search)
+    (sentence,) = sentences(errors)
+    assert code == 2
+    assert f"{missing}.npz: no such file" in sentence
+
+
+def test_score_that_cannot_write_its_result(client, search, tmp_path):
+    code, _, errors = client("score", *search, "--json", tmp_path / "absent" / "score.json")
+    assert code == 2
+    assert len(sentences(errors)) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("eval",),
+        ("eval", "--data", ".", "--split", "train"),
+        ("eval", "--data", ".", "--on-error", "ignore"),
+        ("eval", "--data", ".", "--limit", "0"),
+        ("score", "one.npz"),
+        ("describe",),
+        ("unknown",),
+    ],
+)
+def test_wrong_usage(client, arguments):
+    code, _, errors = client(*arguments)
+    assert code == 2
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["eval", "describe"])
+def test_no_server(client, dataset, closed_url, tmp_path, command):
+    arguments = {"eval": ("--data", dataset, "--report", tmp_path / "report"), "describe": ("crop.jpg",)}
+    code, _, errors = client(command, *arguments[command], "--url", closed_url, "--connect-timeout", 0.2)
+    (sentence,) = sentences(errors)
+    assert code == 3
+    assert f"no server is ready at {closed_url}" in sentence
+
+
+def test_the_dataset_is_looked_at_before_the_server(client, dataset, closed_url):
+    (dataset / "query" / "0001_c1s1_000001_00.jpg").rename(dataset / "query" / "person.jpg")
+    code, _, errors = client("eval", "--data", dataset, "--url", closed_url)
+    (sentence,) = sentences(errors)
+    assert code == 2
+    assert "person.jpg: the name is not of the form" in sentence
+
+
+def test_a_server_with_other_models(client, dataset, peer, tmp_path):
+    del peer.models[QAFM]
+    code, _, errors = client("eval", "--data", dataset, "--url", peer.url, "--report", tmp_path / "report")
+    (sentence,) = sentences(errors)
+    assert code == 2
+    assert "does not serve the model 'qafm'" in sentence
+
+
+def test_the_first_failure_ends_an_evaluation_under_fail(client, dataset, peer, tmp_path):
+    report = tmp_path / "report"
+    code, _, errors = client("eval", "--data", dataset, "--url", peer.url, "--report", report, "--on-error", "fail")
+    assert code == 1
+    assert "0001_c1s1_000001_00.jpg: the image is damaged" in errors
+    assert not (report / "report.json").exists()
+
+
+def test_an_evaluation_of_nothing_but_failures_names_them(client, dataset, peer, tmp_path):
+    code, _, errors = client("eval", "--data", dataset, "--url", peer.url, "--report", tmp_path / "report")
+    assert code != 0
+    assert "query/0001_c1s1_000001_00.jpg: the image is damaged" in errors
+    assert "bounding_box_test/0001_c2s1_000001_01.jpg: the image is damaged" in errors
+
+
+def test_describe(client, peer, tmp_path):
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    good.write_bytes(b"1")
+    bad.write_bytes(b"bad")
+    code, output, errors = client("describe", good, "--url", peer.url)
+    assert (code, errors) == (0, "")
+    assert "alpha 0.750" in output and "gender: female 0.75" in output
+    code, output, errors = client("describe", good, bad, "--url", peer.url, "--json")
+    assert code == 1
+    (found,) = json.loads(output)
+    assert found["path"] == str(good)
+    assert found["attributes"]["gender"]["value"] == "female"
+    assert "bad.jpg: the image is damaged" in errors
+
+
+def test_access_is_said_before_the_command(client, guarded_peer, certificates, tmp_path):
+    (tmp_path / "crop.jpg").write_bytes(b"1")
+    describe = ("describe", tmp_path / "crop.jpg", "--url", guarded_peer.url, "--connect-timeout", 2)
+    files = ("--ca-certificate", certificates.root, "--certificate", certificates.chain)
+    code, output, errors = client(
+        *files, "--private-key", certificates.key, "--header", "authorization: Bearer a:b", *describe
+    )
+    assert (code, errors) == (0, "") and "alpha" in output
+    assert guarded_peer.headers[-1]["authorization"] == "Bearer a:b"
+    code, _, errors = client(*files, *describe)
+    assert code == 2 and "expected both or neither" in errors
+    assert client(*describe)[0] == 3
+
+
+@pytest.mark.parametrize("header", ["authorization", ": value"])
+def test_a_header_without_a_name_or_a_value(client, header):
+    code, _, errors = client("--header", header, "describe", "crop.jpg")
+    assert code == 2 and "expected NAME: VALUE" in errors.replace("\n", " ")
+
+
+def test_bench_says_that_it_knows_no_access(client, dataset):
+    code, _, errors = client("--tls", "bench", "--data", dataset)
+    assert code == 2 and "TLS or headers" in errors

@@ -1,0 +1,102 @@
+"""Finding a person: by folder, by kept descriptors, and what can be wrong with either."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.gallery.search import Gallery, search
+from qafm.contract import DESCRIPTOR_SIZE
+from qafm.retrieval.descriptors import Descriptors, write_descriptors
+
+
+def one_hot(*places):
+    return np.eye(DESCRIPTOR_SIZE, dtype=np.float32)[list(places)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures that the peer has descriptors for, one at a place each, in two folders."""
+    crops = tmp_path / "crops"
+    for name, picture in {"b.jpg": b"2 two", "a.PNG": b"1 one", "deep/c.jpg": b"1 also"}.items():
+        (crops / name).parent.mkdir(parents=True, exist_ok=True)
+        (crops / name).write_bytes(picture)
+    (crops / "notes.txt").write_text("no picture")
+    (tmp_path / "query.jpg").write_bytes(b"1 query")
+    return crops
+
+
+def test_a_folder_is_searched_nearest_first(client, peer, folder, tmp_path):
+    found, page = tmp_path / "found.json", tmp_path / "page.html"
+    code, output, _ = client(
+        *("search", tmp_path / "query.jpg", "--gallery", folder, "--url", peer.url, "--top", 2),
+        *("--json", found, "--html", page),
+    )
+    assert code == 0
+    nearest = json.loads(found.read_text())["found"]
+    assert [one["path"] for one in nearest] == [str(folder / "a.PNG"), str(folder / "deep/c.jpg")]
+    assert [one["distance"] for one in nearest] == [0, 0]
+    assert "c.jpg" in output.replace("\n", "")
+
+    sources = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            sources.extend(value for name, value in attributes if name in ("src", "href"))
+
+    Reader().feed(page.read_text())
+    assert len(sources) == 3 and all(source.startswith("data:image/") for source in sources)
+
+
+def test_kept_descriptors_are_searched_without_their_pictures(client, peer, folder, tmp_path):
+    kept = Descriptors(
+        one_hot(2, 1), np.array([5, 6]), np.array([1, 1]), np.array(["gallery/<x>.jpg", "gallery/y.jpg"])
+    )
+    write_descriptors(tmp_path / "gallery.npz", kept)
+    code, output, _ = client(
+        *("search", tmp_path / "query.jpg", "--gallery", tmp_path / "gallery.npz", "--url", peer.url),
+        *("--images", tmp_path, "--html", tmp_path / "page.html"),
+    )
+    assert code == 0 and peer.requests == ["qafm"]
+    assert output.index("y.jpg") < output.index("<x>.jpg")
+    assert "1.414" in output and "&lt;x&gt;.jpg" in (tmp_path / "page.html").read_text()
+
+
+def test_an_image_that_fails_is_named_and_left_out(client, peer, folder, tmp_path):
+    (folder / "b.jpg").write_bytes(b"bad")
+    code, output, errors = client("search", tmp_path / "query.jpg", "--gallery", folder, "--url", peer.url)
+    assert code == 1 and "b.jpg: the image is damaged" in errors and "1 image(s)" in errors
+    assert "a.PNG" in output.replace("\n", "") and "b.jpg" not in output
+
+
+@pytest.mark.parametrize("gallery", ["empty", "missing.npz", "no_paths.npz", "short.npz"])
+def test_a_gallery_that_cannot_be_searched(client, peer, folder, tmp_path, gallery):
+    (tmp_path / "empty").mkdir()
+    ids = np.array([1])
+    write_descriptors(tmp_path / "no_paths.npz", Descriptors(one_hot(1), ids, ids))
+    short = Descriptors(np.ones((1, 3), np.float32), ids, ids, np.array(["a.jpg"]))
+    write_descriptors(tmp_path / "short.npz", short)
+    expected = {
+        "empty": "no images in it; expected files that end in .jpg",
+        "missing.npz": "no such file",
+        "no_paths.npz": "has no paths",
+        "short.npz": "have 3 numbers, the image's 1000",
+    }
+    code, _, errors = client("search", tmp_path / "query.jpg", "--gallery", tmp_path / gallery, "--url", peer.url)
+    assert code == 2 and expected[gallery] in errors
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(1, 10))
+def test_search_against_a_naive_loop(places, top):
+    gallery = Gallery(tuple(map(str, range(len(places)))), one_hot(*places))
+    query = one_hot(1)[0]
+    naive = sorted((0.0 if place == 1 else 2**0.5, row) for row, place in enumerate(places))[:top]
+    found = search(query, gallery, top)
+    assert [(pytest.approx(distance), str(row)) for distance, row in naive] == [
+        (one.distance, one.path) for one in found
+    ]

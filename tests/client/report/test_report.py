@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from client.evaluation.evaluate import FailedImage
+from client.report.report import Report, read_heatmaps, write_report
+from qafm.attributes import HeadAccuracy
+from qafm.errors import InvalidSettings
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import evaluate
+from qafm.retrieval.verification import OperatingPoint
+
+
+@pytest.fixture
+def folder(tmp_path):
+    query = Descriptors(np.zeros((1, 1), np.float32), np.array([1]), np.array([1]))
+    gallery = Descriptors(np.array([[1], [2]], np.float32), np.array([2, 1]), np.array([2, 2]))
+    metrics = evaluate(query, gallery)
+    report = Report(
+        created="2026-01-02T03:04:05+00:00",
+        data="data",
+        url="127.0.0.1:8001",
+        metrics=metrics,
+        baseline=metrics,
+        verification=[OperatingPoint(false_positive_rate=0.01, true_positive_rate=0.375, threshold=0.8125)],
+        attributes={"hat": HeadAccuracy(accuracy=0.75, majority=0.625, images=8)},
+        failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
+        manifest={"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}},
+        timings={"describe_s": 1.5},
+        alpha=np.array([0.25, 0.5], np.float32),
+        identifiability=np.array([3, 4], np.float32),
+        reranked=metrics,
+    )
+    write_report(tmp_path, report)
+    return tmp_path
+
+
+def test_json_has_what_programs_read(folder):
+    found = json.loads((folder / "report.json").read_text())
+    assert (found["mAP"], found["mAP_trapezoid"], found["queries"], found["gallery"]) == (0.5, 0.25, 1, 2)
+    assert found["baseline"]["rank1"] == 0
+    assert found["attributes"] == {"hat": {"accuracy": 0.75, "majority": 0.625, "images": 8}}
+    assert found["verification"] == [{"false_positive_rate": 0.01, "true_positive_rate": 0.375, "threshold": 0.8125}]
+    assert (found["reranked"]["mAP"], found["reranked"]["k2"]) == (0.5, 6)
+    assert found["failed_images"][0]["path"] == "query/a.jpg"
+    assert found["manifest"]["versions"]["pillow"] == "12"
+
+
+def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
+    page = (folder / "report.html").read_text()
+    assert "&lt;script&gt;alert(1)" in page and "&lt;b&gt;abc" in page
+    tags, links = set(), []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.add(tag)
+            links.extend(value for name, value in attributes if name in ("src", "href"))
+
+    Reader().feed(page)
+    assert "script" not in tags and links == []
+    assert (
+        "37.50" in page
+        and "0.8125" in page
+        and "62.50" in page
+        and "50.00" in page
+        and "query/a.jpg" in page
+        and "12" in page
+    )
+
+
+def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
+    (tmp_path / "000-a.png").write_bytes(b"\x89PNG...")
+    (tmp_path / "heatmaps.json").write_text('{"heatmaps": [{"image": "<a>.jpg", "file": "000-a.png"}]}')
+    found = read_heatmaps(tmp_path)
+    assert found == {"<a>.jpg": b"\x89PNG..."}
+    query = Descriptors(np.zeros((1, 1), np.float32), np.array([1]), np.array([1]))
+    gallery = Descriptors(np.ones((1, 1), np.float32), np.array([1]), np.array([2]))
+    metrics = evaluate(query, gallery)
+    write_report(tmp_path, Report("now", "data", "url", metrics, metrics, [], {}, (), {}, {}, heatmaps=found))
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;a&gt;.jpg" in page and page.count('src="data:image/png;base64,') == 1
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", '{"heatmaps": [{"image": "a.jpg", "file": "gone.png"}]}'])
+def test_a_folder_without_heat_maps_says_how_to_make_one(tmp_path, content):
+    if content is not None:
+        (tmp_path / "heatmaps.json").write_text(content)
+    with pytest.raises(InvalidSettings, match=r"not a folder of heat maps .*python -m export\.heatmaps"):
+        read_heatmaps(tmp_path)

@@ -1,0 +1,220 @@
+"""Ranks and metrics against the protocol written out as loops, and against cases worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from qafm.errors import InvalidDescriptors
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import (
+    average_precision,
+    evaluate,
+    inverse_negative_penalty,
+    trapezoid_average_precision,
+)
+from qafm.retrieval.ranking import match_ranks, ranked_lists
+
+
+def described(descriptors, pids, camids) -> Descriptors:
+    return Descriptors(
+        np.asarray(descriptors, dtype=np.float32).reshape(len(pids), -1),
+        np.asarray(pids, dtype=np.int64),
+        np.asarray(camids, dtype=np.int64),
+    )
+
+
+# --- the protocol as loops
+# -------------------------------------------------------------------------------------
+
+
+def naive_list(query: Descriptors, gallery: Descriptors, row: int) -> list[tuple[float, int, bool]]:
+    """For each gallery image that counts, the closest first: its squared distance, its row, is it a true match?"""
+    counted = []
+    for place in range(len(gallery)):
+        junk = gallery.pids[place] == -1
+        same_pid = gallery.pids[place] == query.pids[row]
+        if junk or (same_pid and gallery.camids[place] == query.camids[row]):
+            continue
+        difference = [
+            float(a) - float(b) for a, b in zip(query.descriptors[row], gallery.descriptors[place], strict=True)
+        ]
+        counted.append((math.fsum(d * d for d in difference), place, bool(same_pid)))
+    return sorted(counted)
+
+
+def naive_ranking(query: Descriptors, gallery: Descriptors, row: int) -> list[bool]:
+    """For each gallery image that counts, the closest first: is it a true match?"""
+    return [match for _, _, match in naive_list(query, gallery, row)]
+
+
+def naive_metrics(query: Descriptors, gallery: Descriptors) -> dict[str, float] | None:
+    rows = []
+    skipped = 0
+    for row in range(len(query)):
+        if query.pids[row] == -1:
+            continue
+        ranking = naive_ranking(query, gallery, row)
+        total = sum(ranking)
+        if total == 0:
+            skipped += 1
+            continue
+        hits, precisions, area, old_precision, old_recall, last = 0, [], 0.0, 1.0, 0.0, 0
+        for rank, match in enumerate(ranking, start=1):
+            hits += match
+            precision, recall = hits / rank, hits / total
+            if match:
+                precisions.append(precision)
+                last = rank
+            area += (recall - old_recall) * (old_precision + precision) / 2
+            old_precision, old_recall = precision, recall
+        first = ranking.index(True) + 1
+        rows.append((first <= 1, first <= 5, first <= 10, np.mean(precisions), total / last, area))
+    if not rows:
+        return None
+    names = ("rank1", "rank5", "rank10", "mAP", "mINP", "mAP_trapezoid")
+    means = dict(zip(names, np.mean(np.array(rows, dtype=np.float64), axis=0), strict=True))
+    return means | {"skipped_queries": skipped, "queries": len(rows) + skipped}
+
+
+# Few values, so that distances tie often; exact in float32 and in sums of their squares.
+coordinates = st.integers(-2, 2).map(float)
+
+
+@st.composite
+def images(draw: st.DrawFn, size: int, most: int) -> Descriptors:
+    rows = draw(
+        st.lists(
+            st.tuples(st.lists(coordinates, min_size=size, max_size=size), st.integers(-1, 3), st.integers(1, 3)),
+            min_size=1,
+            max_size=most,
+        )
+    )
+    descriptors, pids, camids = zip(*rows, strict=True)
+    return described(descriptors, pids, camids)
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> tuple[Descriptors, Descriptors]:
+    size = draw(st.integers(1, 3))
+    return draw(images(size, 8)), draw(images(size, 24))
+
+
+@given(searches(), st.sampled_from([1, 200, 1 << 20]))
+@settings(max_examples=300, deadline=None)
+def test_ranks_are_those_of_the_loop(search, block_bytes):
+    query, gallery = search
+    found = match_ranks(query, gallery, block_bytes)
+    for row in range(len(query)):
+        ranking = naive_ranking(query, gallery, row) if query.pids[row] != -1 else []
+        assert found[row].tolist() == [rank for rank, match in enumerate(ranking, start=1) if match]
+
+
+@given(searches(), st.integers(1, 6), st.sampled_from([1, 200, 1 << 20]))
+@settings(max_examples=300, deadline=None)
+def test_lists_are_those_of_the_loop(search, top, block_bytes):
+    query, gallery = search
+    rows = np.flatnonzero(query.pids != -1)[::-1]
+    if not (gallery.pids != -1).any():
+        return
+    for row, found in zip(rows, ranked_lists(query, gallery, rows, top, block_bytes), strict=True):
+        expected = naive_list(query, gallery, row)[:top]
+        assert found.rows.tolist() == [place for _, place, _ in expected]
+        assert found.matches.tolist() == [match for _, _, match in expected]
+        assert found.distances == pytest.approx([math.sqrt(square) for square, _, _ in expected])
+
+
+@given(searches())
+@example((described([[0]], [-1], [1]), described([[0]], [-1], [1])))
+@settings(max_examples=300, deadline=None)
+def test_metrics_are_those_of_the_loop(search):
+    query, gallery = search
+    expected = naive_metrics(query, gallery)
+    if expected is None:
+        with pytest.raises(InvalidDescriptors, match="true match"):
+            evaluate(query, gallery)
+        return
+    found = evaluate(query, gallery)
+    summary = found.summary()
+    assert {name: summary[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert found.gallery == np.count_nonzero(gallery.pids != -1)
+    assert np.nanmean(found.average_precision) == pytest.approx(found.mAP)
+    assert found.average_precision.shape == (len(query),)
+
+
+def test_ranks_of_random_descriptors_are_those_of_a_float64_sort():
+    rng = np.random.default_rng(0)
+    query = described(rng.standard_normal((20, 256)), rng.integers(0, 8, 20), rng.integers(1, 4, 20))
+    gallery = described(rng.standard_normal((700, 256)), rng.integers(0, 8, 700), rng.integers(1, 4, 700))
+    for row, found in enumerate(match_ranks(query, gallery)):
+        distance = np.square(gallery.descriptors.astype(np.float64) - query.descriptors[row]).sum(1)
+        same_pid = gallery.pids == query.pids[row]
+        counts = ~(same_pid & (gallery.camids == query.camids[row]))
+        ranking = same_pid[counts][np.argsort(distance[counts], kind="stable")]
+        assert found.tolist() == (np.flatnonzero(ranking) + 1).tolist()
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-5], ids=["spread out", "all nearly alike"])
+@pytest.mark.parametrize("block_bytes", [1, 50_000, 1 << 25])
+def test_equal_descriptors_tie_by_gallery_order_whatever_the_block(spread, block_bytes):
+    """Each descriptor stands in the gallery 40 times, at places that a matrix product treats differently."""
+    rng = np.random.default_rng(1)
+    centre = rng.standard_normal(333)
+    descriptors = (centre + spread * rng.standard_normal((6, 333))).astype(np.float32)
+    query = described(descriptors + np.float32(spread), np.arange(6), np.ones(6))
+    gallery = described(np.tile(descriptors, (40, 1)), np.tile(np.arange(6), 40), np.full(240, 2))
+    # One of the copies is somebody else's, and comes before or after the rest by its place alone.
+    gallery.pids[6 * 7 : 6 * 8] = 99
+    for row, found in enumerate(match_ranks(query, gallery, block_bytes)):
+        assert np.diff(found).tolist() == [1] * 6 + [2] + [1] * 31, row
+
+
+# --- by hand
+# ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ranks", "precision", "trapezoid", "penalty"),
+    [
+        ([1], 1.0, 1.0, 1.0),
+        ([2], 0.5, 0.25, 0.5),  # precision 0 before the hit, 1/2 at it
+        ([1, 3], (1 + 2 / 3) / 2, (1 + (1 / 2 + 2 / 3) / 2) / 2, 2 / 3),
+        ([2, 3], (1 / 2 + 2 / 3) / 2, (1 / 4 + (1 / 2 + 2 / 3) / 2) / 2, 2 / 3),
+        ([4], 0.25, 0.125, 0.25),
+    ],
+)
+def test_one_query_by_hand(ranks, precision, trapezoid, penalty):
+    ranks = np.array(ranks)
+    assert average_precision(ranks) == pytest.approx(precision)
+    assert trapezoid_average_precision(ranks) == pytest.approx(trapezoid)
+    assert inverse_negative_penalty(ranks) == pytest.approx(penalty)
+
+
+def test_protocol_by_hand():
+    # The query is person 5 at camera 1, at 0. By distance: own camera (left out), junk (dropped), distractor,
+    # match, stranger, match. Ranks of the matches: 2 and 4.
+    query = described([0, 0, 0], [5, 7, -1], [1, 1, 1])
+    gallery = described([1, 2, 3, 4, 5, 6], [5, -1, 0, 5, 9, 5], [1, 2, 3, 2, 3, 3])
+    found = evaluate(query, gallery)
+    assert match_ranks(query, gallery)[0].tolist() == [2, 4]
+    assert (found.rank1, found.rank5, found.rank10) == (0, 1, 1)
+    assert found.cmc.tolist() == [0] + [1] * 49
+    assert (found.queries, found.skipped_queries, found.gallery) == (2, 1, 5)  # 7 has no match, -1 is nobody
+    assert found.mAP == pytest.approx(0.5)
+    assert np.isnan(found.average_precision).tolist() == [False, True, True]
+    assert found.first_match.tolist() == [2, 0, 0]
+
+
+def test_a_tie_goes_to_the_earlier_gallery_image():
+    query = described([0], [1], [1])
+    assert match_ranks(query, described([1, 1], [1, 2], [2, 2]))[0].tolist() == [1]
+    assert match_ranks(query, described([1, 1], [2, 1], [2, 2]))[0].tolist() == [2]
+
+
+def test_descriptors_of_different_lengths_are_refused():
+    with pytest.raises(InvalidDescriptors, match="have 2 numbers, gallery descriptors 3"):
+        evaluate(described([[0, 0]], [1], [1]), described([[0, 0, 0]], [1], [2]))
