@@ -29,7 +29,7 @@ from qafm.contract import (
     ENSEMBLES,
     GRAPHS,
     MANIFEST_PARAMETER,
-    MODELS,
+    REQUIRED,
     TENSORRT_GRAPH_FILE,
     graph_path,
 )
@@ -138,7 +138,7 @@ def _check_replaceable(repository: Path) -> None:
     """Only what is an exported repository, or nothing at all, may be replaced."""
     if not repository.exists() or (repository.is_dir() and not any(repository.iterdir())):
         return
-    if not all((repository / model / "config.pbtxt").is_file() for model in MODELS):
+    if not all((repository / model / "config.pbtxt").is_file() for model in REQUIRED):
         raise InvalidSettings(f"{repository} is there and no exported model repository; choose another --repository")
     if repository.resolve() == TEMPLATE.resolve():
         raise InvalidSettings(f"{repository} is the template itself; choose another --repository")

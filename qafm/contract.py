@@ -1,7 +1,8 @@
 """The tensor contract: the one place that names models, tensors, types and sizes.
 
 The model repository, the exported graphs, the server and the client are all held against it by tests,
-and the client holds a live server against it on connecting.
+and the client holds a live server against it on connecting. What is optional may be missing there: a client works
+with the rest, and says what it lacks when it is asked for it.
 """
 
 from __future__ import annotations
@@ -50,12 +51,19 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the repository. `backend` is what its `config.pbtxt` names."""
+    """A model of the repository.
+
+    backend: what its `config.pbtxt` names. outputs: those that every server gives; optional_outputs: those that some
+    give. optional: whether a repository may lack the model. parts: of an ensemble, the models it is made of.
+    """
 
     name: str
     backend: Literal["python", "onnxruntime", "ensemble"]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    optional_outputs: tuple[Tensor, ...] = ()
+    optional: bool = False
+    parts: tuple[str, ...] = ()
 
 
 IMAGE = Tensor("IMAGE", "STRING", (1,))
@@ -66,6 +74,8 @@ SEMANTIC = Tensor("SEMANTIC", "FP32", (VECTOR_SIZE,))
 ATTRIBUTES = Tensor("ATTRIBUTES", "FP32", (ATTRIBUTE_SIZE,))
 FEATURES = Tensor("FEATURES", "FP32", (VIEW_COUNT, FEATURE_SIZE))
 IDENTIFIABILITY = Tensor("IDENTIFIABILITY", "FP32", (1,))
+SCATTER = Tensor("SCATTER", "FP32", (PERTURBATION_COUNT,))
+UTILITY = Tensor("UTILITY", "FP32", (1,))
 ALPHA = Tensor("ALPHA", "FP32", (1,))
 DESCRIPTOR = Tensor("DESCRIPTOR", "FP32", (DESCRIPTOR_SIZE,))
 # The fusion passes its inputs through: an ensemble output that also feeds a step deadlocks a request that
@@ -76,33 +86,63 @@ ALPHA_USED = Tensor("ALPHA_USED", "FP32", ALPHA.dims)
 
 FUSION = "fusion"
 QAFM = "qafm"
+QAFM_FAST = "qafm_fast"
 QAFM_FIXED_ALPHA = "qafm_fixed_alpha"
+_DESCRIBED = (DESCRIPTOR, ALPHA, IDENTIFIABILITY, ATTRIBUTES, VISUAL, SEMANTIC)
 
 _MODELS = (
     Model("views", "python", (IMAGE,), (CROP, VIEWS)),
     Model("apn", "onnxruntime", (CROP,), (VISUAL,)),
     Model("apan", "onnxruntime", (CROP,), (SEMANTIC, ATTRIBUTES)),
     Model("iqa", "onnxruntime", (VIEWS,), (FEATURES,)),
-    Model("alpha", "python", (FEATURES,), (IDENTIFIABILITY, ALPHA)),
+    Model("alpha", "python", (FEATURES,), (IDENTIFIABILITY, ALPHA), optional_outputs=(SCATTER, UTILITY)),
+    Model("quality", "onnxruntime", (CROP,), (IDENTIFIABILITY, ALPHA, SCATTER, UTILITY), optional=True),
     Model(
         FUSION,
         "onnxruntime",
         (VISUAL, SEMANTIC, ALPHA),
         (DESCRIPTOR, VISUAL_USED, SEMANTIC_USED, ALPHA_USED),
     ),
-    Model(QAFM, "ensemble", (IMAGE,), (DESCRIPTOR, ALPHA, IDENTIFIABILITY, ATTRIBUTES, VISUAL, SEMANTIC)),
-    Model(QAFM_FIXED_ALPHA, "ensemble", (IMAGE, ALPHA), (DESCRIPTOR, ATTRIBUTES, VISUAL, SEMANTIC)),
+    Model(
+        QAFM,
+        "ensemble",
+        (IMAGE,),
+        _DESCRIBED,
+        optional_outputs=(SCATTER, UTILITY),
+        parts=("views", "iqa", "apn", "apan", "alpha", FUSION),
+    ),
+    Model(
+        QAFM_FAST,
+        "ensemble",
+        (IMAGE,),
+        _DESCRIBED,
+        optional_outputs=(SCATTER, UTILITY),
+        optional=True,
+        parts=("views", "apn", "apan", "quality", FUSION),
+    ),
+    Model(
+        QAFM_FIXED_ALPHA,
+        "ensemble",
+        (IMAGE, ALPHA),
+        (DESCRIPTOR, ATTRIBUTES, VISUAL, SEMANTIC),
+        parts=("views", "apn", "apan", FUSION),
+    ),
 )
 
 MODELS: dict[str, Model] = {model.name: model for model in _MODELS}
-GRAPHS: tuple[str, ...] = tuple(model.name for model in _MODELS if model.backend == "onnxruntime")
-"""The models that are exported networks: apn, apan, iqa, fusion."""
+GRAPHS: tuple[str, ...] = tuple(
+    model.name for model in _MODELS if model.backend == "onnxruntime" and not model.optional
+)
+"""The models that are exported networks in every repository: apn, apan, iqa, fusion."""
 ENSEMBLES: tuple[str, ...] = (QAFM, QAFM_FIXED_ALPHA)
+"""The ensembles of every repository. One with `quality` has QAFM_FAST too."""
+REQUIRED: tuple[str, ...] = tuple(model.name for model in _MODELS if not model.optional)
+"""The models of every repository, its ensembles among them."""
 
 MANIFEST_PARAMETER = "manifest"
-"""Name of the `parameters` entry of both ensembles that carries the manifest (JSON)."""
+"""Name of the `parameters` entry of every ensemble that carries the manifest (JSON): `qafm.manifest`."""
 ALPHA_FILE = "alpha.npz"
-"""The weight network's arrays, in the version folder of the `alpha` model."""
+"""The weighting (`qafm.weighting`), in the version folder of the `alpha` model."""
 GRAPH_FILE = "model.onnx"
 """An exported network, in the version folder of its model."""
 TENSORRT_GRAPH_FILE = "tensorrt.onnx"

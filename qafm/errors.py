@@ -9,6 +9,7 @@
     ├── TrainingFailed      a training that cannot go on; its last checkpoint is intact
     ├── ExportRefused       a model that did not pass its gate: nothing was installed
     ├── ContractMismatch    a server whose models are not the ones this client was written for
+    ├── ModelChanged        a server that has come back with another model
     ├── ServerUnreachable   no server answers at the given address
     ├── ServerFailed        a server that does not start, or died
     ├── EvaluationFailed    so many images failed that nothing could be measured
@@ -65,6 +66,10 @@ class ExportRefused(QafmError):
 
 class ContractMismatch(QafmError):
     """The server's models differ from the contract."""
+
+
+class ModelChanged(QafmError):
+    """The server serves another model than when the client connected. Nothing of the two was mixed."""
 
 
 class ServerUnreachable(QafmError):

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from qafm.contract import ENSEMBLES, GRAPHS, MAX_BATCH_SIZE, MODELS, Model, Tensor
+from qafm.contract import ENSEMBLES, GRAPHS, MAX_BATCH_SIZE, MODELS, REQUIRED, Model, Tensor
 from qafm.images import decode
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
@@ -25,14 +25,14 @@ def contracted(tensors):
 
 
 CONFIGS = {
-    **{name: TEMPLATE / name / "config.pbtxt" for name in MODELS},
+    **{name: TEMPLATE / name / "config.pbtxt" for name in REQUIRED},
     **{f"{name}, tensorrt": TEMPLATE / name / "configs" / "tensorrt.pbtxt" for name in GRAPHS},
 }
 
 
 def test_template_holds_the_contracts_models_and_variants_and_nothing_else():
-    assert sorted(path.name for path in TEMPLATE.iterdir()) == sorted(MODELS)
-    assert sorted(TEMPLATE.glob("*/*.pbtxt")) == sorted(TEMPLATE / name / "config.pbtxt" for name in MODELS)
+    assert sorted(path.name for path in TEMPLATE.iterdir()) == sorted(REQUIRED)
+    assert sorted(TEMPLATE.glob("*/*.pbtxt")) == sorted(TEMPLATE / name / "config.pbtxt" for name in REQUIRED)
     assert sorted(TEMPLATE.glob("*/configs/*")) == sorted(
         TEMPLATE / name / "configs" / "tensorrt.pbtxt" for name in GRAPHS
     )
@@ -52,7 +52,7 @@ def test_config_is_the_contracts(case):
         assert (config.platform, config.backend) == ("", "tensorrt" if "tensorrt" in case else model.backend)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_every_model_has_a_committed_version_folder(name):
     kept = {"python": "model.py"}.get(MODELS[name].backend, ".gitkeep")
     assert (TEMPLATE / name / "1" / kept).is_file()
@@ -142,3 +142,9 @@ def test_only_the_first_step_refuses_requests(case):
     """Where a later step of an ensemble does, Triton before 26.05 crashes or never answers (core#466, core#483)."""
     bound = read(CONFIGS[case]).dynamic_batching.default_queue_policy.max_queue_size
     assert (bound > 0) == (case == "views")
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_an_ensemble_is_made_of_the_parts_that_its_fingerprint_is_of(name):
+    steps = [step.model_name for step in read(CONFIGS[name]).ensemble_scheduling.step]
+    assert sorted(steps) == sorted(MODELS[name].parts)

@@ -11,7 +11,7 @@ import tritonclient.grpc as grpc
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from qafm.contract import ENSEMBLES, MODELS
+from qafm.contract import ENSEMBLES, REQUIRED
 from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded
 
 pytestmark = pytest.mark.triton
@@ -104,4 +104,4 @@ def calls_with_seven(connection):
 
 def test_the_server_still_serves_every_model_after_all_that(connection):
     assert connection.is_server_ready()
-    assert all(connection.is_model_ready(name) for name in MODELS)
+    assert all(connection.is_model_ready(name) for name in REQUIRED)

@@ -7,7 +7,7 @@ import pytest
 import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
-from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MAX_BATCH_SIZE, MODELS
+from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MAX_BATCH_SIZE, MODELS, REQUIRED
 from tests.support.bad_images import GOOD, encoded, picture
 
 pytestmark = pytest.mark.triton
@@ -115,4 +115,4 @@ def test_the_manifest_is_readable(connection, ensemble):
 
 def test_every_model_is_ready(connection):
     assert connection.is_server_ready()
-    assert all(connection.is_model_ready(name) for name in MODELS)
+    assert all(connection.is_model_ready(name) for name in REQUIRED)
