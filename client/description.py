@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qafm.attributes import SCHEMA, predicted
+from qafm.record import RECORD, Field
 
 Float32 = NDArray[np.float32]
 
@@ -27,12 +29,14 @@ class AttributeValue:
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """One described image.
+    """One described image: the fields of `qafm.record.RECORD`, and `model`, the name of what made them.
 
     descriptor: float32 [1000], of length 1. alpha: weight of the visual branch in [0,1].
     identifiability: Q, higher is worse; None where alpha was given, for then it is not computed.
-    visual, semantic: float32 [1024], the branches' vectors. attribute_probabilities: float32 [30], laid out
-    as `qafm.attributes.SCHEMA` says.
+    scatter: float32 [34], how far each perturbation moves the picture's features. utility: in [0,1], higher is
+    better. Both are None where the server does not give them. visual, semantic: float32 [1024], the branches' vectors.
+    attribute_probabilities: float32 [30], laid out as `qafm.attributes.SCHEMA` says. model: `FINGERPRINT/ENSEMBLE`,
+    with `@ALPHA` where alpha was given; descriptors of two models are not comparable.
     """
 
     descriptor: Float32
@@ -41,6 +45,19 @@ class Description:
     visual: Float32
     semantic: Float32
     attribute_probabilities: Float32
+    scatter: Float32 | None = None
+    utility: float | None = None
+    model: str | None = None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, NDArray[Any]], model: str, alpha: float | None = None) -> Description:
+        """From the tensors of one image, each [1, *dims]; alpha: the weight that was given, if one was."""
+        values = {
+            field.name: _value(field, answer[field.tensor.name]) for field in RECORD if field.tensor.name in answer
+        }
+        if alpha is not None:
+            values |= {"alpha": alpha, "identifiability": None}
+        return cls(**values, model=model)
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:
@@ -60,7 +77,17 @@ class Description:
             "alpha": self.alpha,
             "identifiability": self.identifiability,
             "attributes": {
-                name: {"value": found.value, "probability": found.probability}
-                for name, found in self.attributes.items()
+                name: {"value": attribute.value, "probability": attribute.probability}
+                for name, attribute in self.attributes.items()
             },
+            "model": self.model,
         }
+
+
+def not_finite(answer: Mapping[str, NDArray[Any]], outputs: Iterable[str]) -> list[str]:
+    """Those of some outputs that hold a value which is not finite."""
+    return [name for name in outputs if not np.isfinite(answer[name]).all()]
+
+
+def _value(field: Field, tensor: NDArray[Any]) -> Any:
+    return tensor[0] if field.shape else float(tensor[0, 0])

@@ -1,27 +1,30 @@
-"""Holding a live server against the contract, once, before anything is asked of it."""
+"""Holding a live server against the contract, before anything is asked of it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from qafm.contract import MANIFEST_PARAMETER, Model, Tensor
 from qafm.errors import ContractMismatch
+from qafm.manifest import Manifest
 
 
-def check_metadata(model: Model, metadata: Any, url: str) -> None:
-    """Raise ContractMismatch unless `metadata`, the server's ModelMetadataResponse, has the contract's
-    tensors.
+def check_metadata(model: Model, metadata: Any, url: str) -> tuple[str, ...]:
+    """The names of the outputs of the contract that the server gives, from its ModelMetadataResponse of a model.
 
-    Names, types and sizes of all inputs and outputs are compared, in any order.
+    Names, types and sizes of all inputs and outputs are compared, in any order. Optional outputs may be absent, and
+    outputs that this client does not know are passed over: a newer server has them. Raises ContractMismatch.
     """
-    for kind, tensors, found in (
-        ("inputs", model.inputs, metadata.inputs),
-        ("outputs", model.outputs, metadata.outputs),
+    inputs = _table([(entry.name, entry.datatype, tuple(entry.shape)) for entry in metadata.inputs])
+    outputs = _table([(entry.name, entry.datatype, tuple(entry.shape)) for entry in metadata.outputs])
+    optional = [tensor for tensor in model.optional_outputs if tensor.name in outputs]
+    known = [*model.outputs, *optional]
+    for kind, tensors, got in (
+        ("inputs", model.inputs, inputs),
+        ("outputs", known, {tensor.name: outputs[tensor.name] for tensor in known if tensor.name in outputs}),
     ):
         expected = _table([_expected(tensor) for tensor in tensors])
-        got = _table([(entry.name, entry.datatype, tuple(entry.shape)) for entry in found])
         if expected != got:
             raise ContractMismatch(
                 f"the model {model.name!r} at {url} does not fit this client: its {kind} differ: "
@@ -29,25 +32,22 @@ def check_metadata(model: Model, metadata: Any, url: str) -> None:
                 url=url,
                 model=model.name,
             )
+    return tuple(tensor.name for tensor in known)
 
 
-def read_manifest(model_name: str, config: Any, url: str) -> dict[str, Any]:
-    """The manifest in the server's ModelConfig of an ensemble. Raises ContractMismatch when it has none."""
+def read_manifest(model_name: str, config: Any, url: str) -> Manifest:
+    """The manifest in the server's ModelConfig of an ensemble. Raises ContractMismatch where it cannot be read."""
     parameters = config.parameters
     text = parameters[MANIFEST_PARAMETER].string_value if MANIFEST_PARAMETER in parameters else ""
     try:
-        manifest = json.loads(text)
-    except json.JSONDecodeError:
-        manifest = None
-    if not isinstance(manifest, dict):
-        got = f"{text[:60]!r}" if text else "none"
+        return Manifest.parse(text)
+    except ContractMismatch as error:
         raise ContractMismatch(
-            f"the model {model_name!r} at {url} has no manifest: expected a JSON object in its parameter "
-            f"{MANIFEST_PARAMETER!r}, got {got}. Serve a repository made by `python -m export`",
+            f"the model {model_name!r} at {url} has no manifest that this client can read, in its parameter "
+            f"{MANIFEST_PARAMETER!r}: {error}. Serve a repository made by `python -m export`",
             url=url,
             model=model_name,
-        )
-    return manifest
+        ) from error
 
 
 def _expected(tensor: Tensor) -> tuple[str, str, tuple[int, ...]]:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
 from client.defaults import CONCURRENCY, CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RETRY_S, URL
-from client.description import Description, Float32
+from client.description import Description, Float32, not_finite
 from client.handshake import check_metadata, read_manifest
-from client.transport import Arrays, GrpcTransport, Tls, Transport, TransportError
+from client.images import Image, read_image, subject_of
+from client.server import Server
+from client.transport import Arrays, GrpcTransport, Tls, Transport
 from qafm.contract import (
     ALPHA,
-    ATTRIBUTES,
     DESCRIPTOR,
     ENSEMBLES,
     FUSION,
-    IDENTIFIABILITY,
     IMAGE,
     MAX_BATCH_SIZE,
     MODELS,
@@ -34,27 +29,23 @@ from qafm.contract import (
     SEMANTIC,
     VISUAL,
 )
-from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnreachable
-from qafm.images import MAX_BYTES
-
-if TYPE_CHECKING:
-    from client.report.report import Report
+from qafm.errors import ContractMismatch, InvalidImage, ModelChanged, RequestFailed
+from qafm.manifest import Manifest
 
 _LOOKAHEAD = 4
 """Results wait for their turn in input order: this many times `concurrency` may be ahead of the consumer."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-_QUEUE_FULL = "Exceeds maximum queue size"
 
-Image = bytes | Path
-Answer = TypeVar("Answer")
+AnyImage = TypeVar("AnyImage", bound=Image)
+Result = Description | InvalidImage | RequestFailed
 
 
 class ReidClient:
     """An asynchronous client of one QAFM server; use it as `async with ReidClient(url) as client`.
 
-    On entering, it waits until the server is ready and holds the two ensembles against the contract.
-    `manifest` then says what is served. A request is tried again, after growing random pauses, only while the
-    server answers UNAVAILABLE or not at all.
+    On entering, it waits until the server is ready and holds its ensembles against the contract. `manifest` then says
+    what is served, and `lacks` which optional ensembles and outputs are not. A request is tried again, after growing
+    random pauses, only while the server answers UNAVAILABLE or not at all; after that, and in `confirm_model`, the
+    manifest is read again: a server that came back with another model raises ModelChanged, and nothing is mixed.
 
     url: HOST:PORT of the server's gRPC endpoint. connect_timeout_s: wait for the server to be ready.
     request_timeout_s: wait for the answer to one attempt. retry_s: stop trying again after so long. tls: encrypt, and
@@ -81,22 +72,53 @@ class ReidClient:
         self.request_timeout_s = request_timeout_s
         self.retry_s = retry_s
         self._tls, self._headers, self._given_transport = tls, headers, transport
-        self._transport: Transport | None = None
-        self._manifest: dict[str, Any] = {}
+        self._server: Server | None = None
+        self._manifest: Manifest | None = None
+        self._outputs: dict[str, tuple[str, ...]] = {}
+        self._confirmed_outages = 0
+        self._confirming = asyncio.Lock()
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """What is served, as the export wrote it: checkpoint, data, measured differences, versions."""
+    def manifest(self) -> Manifest:
+        """What is served, as the export wrote it: checkpoint, data, measured differences, versions, fingerprints."""
+        if self._manifest is None:
+            raise _not_connected()
         return self._manifest
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Optional ensembles, and optional outputs of QAFM, of the contract that this server does not have."""
+        ensembles = (name for name, model in MODELS.items() if model.parts and name not in self._outputs)
+        outputs = (one.name for one in MODELS[QAFM].optional_outputs if one.name not in self._outputs.get(QAFM, ()))
+        return (*ensembles, *outputs)
+
+    def outputs(self, ensemble: str) -> tuple[str, ...]:
+        """The names of the outputs that the server gives. Raises ContractMismatch where it lacks the ensemble."""
+        if ensemble not in self._outputs:
+            raise ContractMismatch(
+                f"the server at {self.url} does not serve {ensemble!r}; it serves {', '.join(self._outputs)}. "
+                "Ask for one of these, or export and serve a repository that has it",
+                url=self.url,
+                model=ensemble,
+            )
+        return self._outputs[ensemble]
+
     async def __aenter__(self) -> ReidClient:
-        transport = self._given_transport or GrpcTransport(self.url, tls=self._tls, headers=self._headers)
-        self._transport = transport
+        self._server = server = Server(
+            self._given_transport or GrpcTransport(self.url, tls=self._tls, headers=self._headers),
+            self.url,
+            connect_timeout_s=self.connect_timeout_s,
+            request_timeout_s=self.request_timeout_s,
+            retry_s=self.retry_s,
+        )
         try:
-            await self._wait_until_ready()
+            await server.wait_until_ready()
             for name in ENSEMBLES:
-                check_metadata(MODELS[name], await self._about(name, transport.metadata), self.url)
-            self._manifest = read_manifest(QAFM, await self._about(QAFM, transport.config), self.url)
+                self._outputs[name] = check_metadata(MODELS[name], await server.metadata(name), self.url)
+            self._manifest = read_manifest(QAFM, await server.config(QAFM), self.url)
+            for name in self._manifest.fingerprints.keys() & MODELS.keys() - self._outputs.keys():
+                self._outputs[name] = check_metadata(MODELS[name], await server.metadata(name), self.url)
+            self._confirmed_outages = server.outages
         except BaseException:
             await self._close()
             raise
@@ -107,86 +129,100 @@ class ReidClient:
     ) -> None:
         await self._close()
 
-    async def describe(self, image: Image, alpha: float | None = None) -> Description:
+    async def confirm_model(self, retry_s: float | None = None) -> None:
+        """Ask the server whether it still serves what it did when this client connected.
+
+        gRPC reconnects unseen: call it before results are written somewhere. retry_s: how long to try again while it is
+        away, if not as long as with requests. Raises ModelChanged where it serves something else, ServerUnreachable
+        where it is gone.
+        """
+        server = self._connected()
+        async with self._confirming:
+            outages = server.outages
+            now = read_manifest(QAFM, await server.config(QAFM, self.retry_s if retry_s is None else retry_s), self.url)
+            if now.fingerprints != self.manifest.fingerprints:
+                raise ModelChanged(
+                    f"the server at {self.url} has come back with another model: first it served "
+                    f"{self.manifest.model(QAFM)}, now {now.model(QAFM)}. Results of the two do not mix, so this ends "
+                    "here, and what was kept of the first stays. Serve it again to go on, or begin anew with the other",
+                    url=self.url,
+                )
+            self._confirmed_outages = outages
+
+    async def describe(self, image: Image, alpha: float | None = None, *, ensemble: str = QAFM) -> Description:
         """Describe one image: the encoded bytes of a JPEG, PNG, WebP or BMP file, or the path of one.
 
         alpha: a weight in [0,1] for the visual branch, instead of the one that the image's quality gives. It
-        saves the quality network, nine tenths of the work. Raises InvalidImage when the image cannot be read
-        or described, RequestFailed when the server answers with another error or not in time,
-        ServerUnreachable when there is no server any more.
+        saves the quality network, nine tenths of the work. ensemble: which one weighs by quality, where the server has
+        several. Raises InvalidImage when the image cannot be read or described, RequestFailed when the server answers
+        with another error, not in time, or with numbers that are not finite, ServerUnreachable when there is no server
+        any more, ModelChanged when another model has taken its place, ContractMismatch for an ensemble that it lacks.
         """
         if alpha is not None and not 0 <= alpha <= 1:
             raise ValueError(f"alpha is {alpha}; expected a weight from 0 to 1")
-        inputs = {IMAGE.name: np.array([[_read(image)]], dtype=np.object_)}
+        inputs = {IMAGE.name: np.array([[read_image(image)]], dtype=np.object_)}
         if alpha is not None:
+            ensemble = QAFM_FIXED_ALPHA
             inputs[ALPHA.name] = np.array([[alpha]], dtype=np.float32)
-        found = await self._infer(QAFM if alpha is None else QAFM_FIXED_ALPHA, inputs, image)
-
-        def values(name: str) -> Float32:
-            one: Float32 = found[name][0]
-            return one
-
-        return Description(
-            descriptor=values(DESCRIPTOR.name),
-            alpha=float(values(ALPHA.name)[0]) if alpha is None else alpha,
-            identifiability=float(values(IDENTIFIABILITY.name)[0]) if alpha is None else None,
-            visual=values(VISUAL.name),
-            semantic=values(SEMANTIC.name),
-            attribute_probabilities=values(ATTRIBUTES.name),
-        )
+        outputs = self.outputs(ensemble) if self._server else ()
+        answer = await self._infer(ensemble, inputs, outputs, subject_of(image))
+        return Description.of(answer, self.manifest.model(ensemble, alpha), alpha)
 
     @overload
     def describe_many(
         self,
-        images: Iterable[Image],
+        images: Iterable[AnyImage],
         alpha: float | None = None,
         *,
+        ensemble: str = QAFM,
         concurrency: int = CONCURRENCY,
         return_errors: Literal[False] = False,
-    ) -> AsyncGenerator[Description, None]: ...
+    ) -> AsyncGenerator[tuple[AnyImage, Description], None]: ...
 
     @overload
     def describe_many(
         self,
-        images: Iterable[Image],
+        images: Iterable[AnyImage],
         alpha: float | None = None,
         *,
+        ensemble: str = QAFM,
         concurrency: int = CONCURRENCY,
         return_errors: Literal[True],
-    ) -> AsyncGenerator[Description | InvalidImage | RequestFailed, None]: ...
+    ) -> AsyncGenerator[tuple[AnyImage, Result], None]: ...
 
     async def describe_many(
         self,
-        images: Iterable[Image],
+        images: Iterable[AnyImage],
         alpha: float | None = None,
         *,
+        ensemble: str = QAFM,
         concurrency: int = CONCURRENCY,
         return_errors: bool = False,
-    ) -> AsyncGenerator[Description | InvalidImage | RequestFailed, None]:
-        """Describe many images, one request each, and yield the results in the order of the images.
+    ) -> AsyncGenerator[tuple[AnyImage, Result], None]:
+        """Describe many images, one request each, and yield (image, result) in the order of the images.
 
         At most `concurrency` requests are in flight. Images are taken from `images`, and files read, only as
         results are consumed: a slow consumer slows the requests, and memory stays bounded. With return_errors
-        an image that fails yields its InvalidImage or RequestFailed instead of raising it and ending the
+        the result of an image that fails is its InvalidImage or RequestFailed, instead of raising it and ending the
         iteration. Raises otherwise as `describe` does.
         """
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; expected at least 1")
         slots = asyncio.Semaphore(concurrency)
 
-        async def one(image: Image) -> Description | InvalidImage | RequestFailed:
+        async def described(image: AnyImage) -> tuple[AnyImage, Result]:
             async with slots:
                 try:
-                    return await self.describe(image, alpha)
+                    return image, await self.describe(image, alpha, ensemble=ensemble)
                 except (InvalidImage, RequestFailed) as error:
                     if return_errors:
-                        return error
+                        return image, error
                     raise
 
-        pending: deque[asyncio.Task[Description | InvalidImage | RequestFailed]] = deque()
+        pending: deque[asyncio.Task[tuple[AnyImage, Result]]] = deque()
         try:
             for image in images:
-                pending.append(asyncio.create_task(one(image)))
+                pending.append(asyncio.create_task(described(image)))
                 if len(pending) >= _LOOKAHEAD * concurrency:
                     yield await pending.popleft()
             while pending:
@@ -196,188 +232,62 @@ class ReidClient:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def fuse(self, visual: Float32, semantic: Float32, alpha: Float32) -> Float32:
+    async def fuse(
+        self, visual: Float32, semantic: Float32, alpha: Float32, *, concurrency: int = CONCURRENCY
+    ) -> Float32:
         """What the server's fusion makes of vectors that it gave before, with other weights. Sends no image.
 
-        visual, semantic: float32 [N,1024], as `describe` gives them. alpha: float32 [N], in [0,1]. Returns float32
-        [N,1000], of length 1. Raises as `describe` does.
+        visual, semantic: float32 [N,1024], as `describe` gives them. alpha: float32 [N], in [0,1]. concurrency: how
+        many requests, of up to eight vectors each, are in flight at once. Returns float32 [N,1000], of length 1. Raises
+        as `describe` does.
         """
         columns = {
             name: np.asarray(values, np.float32)
             for name, values in ((VISUAL.name, visual), (SEMANTIC.name, semantic), (ALPHA.name, alpha[:, None]))
         }
         descriptors = np.empty((len(visual), *DESCRIPTOR.dims), dtype=np.float32)
-        for start in range(0, len(visual), MAX_BATCH_SIZE):
-            rows = slice(start, start + MAX_BATCH_SIZE)
-            inputs = {name: column[rows] for name, column in columns.items()}
-            found = await self._infer(FUSION, inputs, "vectors", (DESCRIPTOR.name,))
-            descriptors[rows] = found[DESCRIPTOR.name]
+        starts = iter(range(0, len(visual), MAX_BATCH_SIZE))
+
+        async def fuse_in_turn() -> None:
+            for start in starts:
+                rows = slice(start, start + MAX_BATCH_SIZE)
+                inputs = {name: column[rows] for name, column in columns.items()}
+                answer = await self._infer(FUSION, inputs, (DESCRIPTOR.name,), "vectors")
+                descriptors[rows] = answer[DESCRIPTOR.name]
+
+        await _all_or_first_error([fuse_in_turn() for _ in range(concurrency)])
         return descriptors
 
-    async def evaluate(
-        self,
-        data: Path,
-        report: Path,
-        *,
-        limit: int | None = None,
-        concurrency: int = CONCURRENCY,
-        rerank: bool = False,
-        sweep_alpha: bool = False,
-        warn: Callable[[str], None] = lambda message: None,
-    ) -> Report:
-        """Evaluate the server on a dataset in Market-1501's layout, as `client eval` does, and write its report.
-
-        data: the dataset's folder. report: the folder for report.json, report.html and the descriptors. limit: only the
-        first so many queries. Images that fail are left out, and listed in `failed_images`. Interrupted, the same call
-        goes on. The other arguments and what it raises: `client.evaluation.evaluate.evaluate_dataset`; InvalidDataset
-        besides.
-        """
-        from client.evaluation.evaluate import evaluate_dataset, read_dataset
-
-        return await evaluate_dataset(
-            self,
-            read_dataset(data, limit),
-            report,
-            concurrency=concurrency,
-            rerank=rerank,
-            sweep_alpha=sweep_alpha,
-            warn=warn,
-        )
-
-    async def _infer(
-        self, model: str, inputs: Arrays, subject: Image | str, outputs: tuple[str, ...] | None = None
-    ) -> Arrays:
-        """The outputs of a model, all of them by default."""
-        transport, request_id = self._connected(), uuid.uuid4().hex
-        asked = list(outputs or (tensor.name for tensor in MODELS[model].outputs))
-
-        async def attempt(timeout_s: float) -> Arrays:
-            return await transport.infer(model, inputs, asked, request_id, timeout_s)
-
-        try:
-            return await self._retried(attempt, self.retry_s, self.request_timeout_s)
-        except TransportError as error:
-            raise self._request_error(error, model, request_id, subject) from error
+    async def _infer(self, model: str, inputs: Arrays, outputs: tuple[str, ...], subject: str | None) -> Arrays:
+        server = self._connected()
+        answer = await server.infer(model, inputs, list(outputs), subject)
+        if server.outages != self._confirmed_outages:
+            await self.confirm_model()
+        if broken := not_finite(answer, outputs):
+            raise server.failure(model, f"{', '.join(broken)} has a value that is not finite", subject)
+        return answer
 
     async def _close(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
-    def _connected(self) -> Transport:
-        if self._transport is None:
-            raise RuntimeError("ReidClient is not connected; use it as `async with ReidClient(url) as client`")
-        return self._transport
-
-    async def _wait_until_ready(self) -> None:
-        transport = self._connected()
-
-        async def ready(timeout_s: float) -> None:
-            if not await transport.ready(timeout_s):
-                raise TransportError("unavailable", "it is not ready: a model is still loading or failed to")
-
-        try:
-            await self._retried(ready, self.connect_timeout_s, self.connect_timeout_s)
-        except TransportError as error:
-            if error.status in ("unavailable", "deadline"):
-                raise self._unreachable(error, self.connect_timeout_s) from error
-            if error.status == "refused":
-                raise self._refused(error) from error
-            raise ContractMismatch(
-                f"what answers at {self.url} is not a Triton gRPC server: {error.message}. "
-                "Expected the gRPC port, 8001 by default",
-                url=self.url,
-            ) from error
-
-    async def _about(self, model: str, ask: Callable[[str, float], Awaitable[Any]]) -> Any:
-        """The server's metadata or configuration of one model."""
-        try:
-            return await self._retried(partial(ask, model), self.connect_timeout_s, self.connect_timeout_s)
-        except TransportError as error:
-            if error.status == "refused":
-                raise self._refused(error, model=model) from error
-            if error.status == "deadline":
-                raise self._unreachable(error, self.connect_timeout_s) from error
-            if error.status == "unavailable" and not _names(model, error):
-                raise self._unreachable(error, self.connect_timeout_s) from error
-            raise ContractMismatch(
-                f"the server at {self.url} does not serve the model {model!r}: expected the ensembles "
-                f"{' and '.join(ENSEMBLES)}, got: {error.message}",
-                url=self.url,
-                model=model,
-            ) from error
-
-    async def _retried(self, attempt: Callable[[float], Awaitable[Answer]], retry_s: float, timeout_s: float) -> Answer:
-        """The answer to `attempt(timeout_s)`, made again until the server was unavailable for `retry_s`."""
-        give_up: float | None = None
-        longest_pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                return await attempt(timeout_s)
-            except TransportError as error:
-                if error.status != "unavailable":
-                    raise
-                # Random, so that many clients of a restarted server do not all come back at once.
-                pause_s = random.uniform(longest_pause_s / 2, longest_pause_s)
-                now = time.monotonic()
-                give_up = now + retry_s if give_up is None else give_up
-                if now + pause_s > give_up:
-                    raise
-            await asyncio.sleep(pause_s)
-            longest_pause_s = min(2 * longest_pause_s, _LONGEST_PAUSE_S)
-
-    def _refused(self, error: TransportError, **asked: str) -> RequestFailed:
-        return RequestFailed(
-            f"the server at {self.url} refuses this client: {error.message}. Check its headers and its certificate",
-            **{"url": self.url, **asked},
-        )
-
-    def _unreachable(self, error: TransportError, waited_s: float, **asked: str) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"no server is ready at {self.url} after {waited_s:g} s ({error.message}). Start one with "
-            "`python -m server`, or name another with --url HOST:PORT",
-            **{"url": self.url, **asked},
-        )
-
-    def _request_error(
-        self, error: TransportError, model: str, request_id: str, subject: Image | str
-    ) -> InvalidImage | RequestFailed | ServerUnreachable:
-        name = "" if isinstance(subject, bytes) else f"{subject}: "
-        # The server repeats what it was told.
-        reason = error.message.removeprefix(f"[request id: {request_id}] ").removeprefix(f"in ensemble '{model}', ")
-        asked = {"url": self.url, "model": model, "request_id": request_id}
-        if error.status == "refused":
-            return self._refused(error, **asked)
-        if error.status == "invalid":
-            return InvalidImage(f"{name}{reason}", **asked)
-        if error.status == "unavailable" and _QUEUE_FULL in reason:
-            reason = f"its queue was full for {self.retry_s:g} s; send less at once (--concurrency), or wait longer"
-        elif error.status == "unavailable":
-            return self._unreachable(error, self.retry_s, **asked)
-        if error.status == "deadline":
-            reason = f"no answer within {self.request_timeout_s:g} s"
-        return RequestFailed(f"{name}the model {model!r} at {self.url} failed: {reason}", **asked)
+    def _connected(self) -> Server:
+        if self._server is None:
+            raise _not_connected()
+        return self._server
 
 
-def _names(model: str, error: TransportError) -> bool:
-    """Whether the server itself speaks of the model: gRPC's own UNAVAILABLE knows only addresses."""
-    return f"'{model}'" in error.message
+def _not_connected() -> RuntimeError:
+    return RuntimeError("ReidClient is not connected; use it as `async with ReidClient(url) as client`")
 
 
-def _read(image: Image) -> bytes:
-    if isinstance(image, bytes):
-        size = len(image)
-    else:
-        try:
-            size = image.stat().st_size
-        except OSError as error:
-            raise InvalidImage(f"{image}: the file cannot be read: {error.strerror}") from error
-    if size > MAX_BYTES:
-        name = "" if isinstance(image, bytes) else f"{image}: "
-        raise InvalidImage(f"{name}the image has {size:,} bytes; at most {MAX_BYTES:,} are accepted")
-    if isinstance(image, bytes):
-        return image
+async def _all_or_first_error(works: list[Coroutine[Any, Any, None]]) -> None:
+    """Run them side by side; the first error ends all of them."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        return image.read_bytes()
-    except OSError as error:
-        raise InvalidImage(f"{image}: the file cannot be read: {error.strerror}") from error
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

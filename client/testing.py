@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,19 @@ from qafm.attributes import SCHEMA
 from qafm.contract import (
     ALPHA,
     ATTRIBUTE_SIZE,
-    ATTRIBUTES,
     DESCRIPTOR,
     DESCRIPTOR_SIZE,
     FUSION,
-    IDENTIFIABILITY,
     IMAGE,
     MANIFEST_PARAMETER,
     MODELS,
+    PERTURBATION_COUNT,
     SEMANTIC,
     VECTOR_SIZE,
     VISUAL,
 )
 from qafm.errors import InvalidImage, RequestFailed, ServerUnreachable
+from qafm.record import RECORD
 
 
 def made_up(image: bytes) -> Description:
@@ -50,6 +50,8 @@ def made_up(image: bytes) -> Description:
         visual=generator.standard_normal(VECTOR_SIZE, dtype=np.float32),
         semantic=generator.standard_normal(VECTOR_SIZE, dtype=np.float32),
         attribute_probabilities=probabilities,
+        scatter=generator.random(PERTURBATION_COUNT, dtype=np.float32),
+        utility=float(generator.random(dtype=np.float32)),
     )
 
 
@@ -58,15 +60,21 @@ class MockTransport:
 
     describe: is called with the encoded bytes of every image. What it returns is the answer, with α as it was asked
     for; it may raise InvalidImage, RequestFailed or ServerUnreachable, and the client will as it does with a server
-    (the last one after `retry_s`). manifest: what is served. images: those that were sent, in order.
+    (the last one after `retry_s`). manifest: what is served, as JSON has it; `manifest` may be set later, as when a
+    server comes back with another model. lacks: optional outputs that are not served. images: those that were sent, in
+    order.
     """
 
     def __init__(
-        self, describe: Callable[[bytes], Description] = made_up, manifest: dict[str, Any] | None = None
+        self,
+        describe: Callable[[bytes], Description] = made_up,
+        manifest: dict[str, Any] | None = None,
+        lacks: Collection[str] = (),
     ) -> None:
         self.images: list[bytes] = []
+        self.manifest = manifest or {"checkpoint": "mock"}
         self._describe = describe
-        self._manifest = manifest or {"checkpoint": "mock"}
+        self._lacks = lacks
 
     async def ready(self, timeout_s: float) -> bool:
         return True
@@ -76,21 +84,24 @@ class MockTransport:
             about = service_pb2.ModelMetadataResponse.TensorMetadata
             return [about(name=one.name, datatype=one.wire_dtype, shape=(-1, *one.dims)) for one in tensors]
 
-        found = MODELS[model]
-        return service_pb2.ModelMetadataResponse(name=model, inputs=listed(found.inputs), outputs=listed(found.outputs))
+        contract = MODELS[model]
+        optional = (tensor for tensor in contract.optional_outputs if tensor.name not in self._lacks)
+        return service_pb2.ModelMetadataResponse(
+            name=model, inputs=listed(contract.inputs), outputs=listed([*contract.outputs, *optional])
+        )
 
     async def config(self, model: str, timeout_s: float) -> Any:
         config = model_config_pb2.ModelConfig(name=model)
-        config.parameters[MANIFEST_PARAMETER].string_value = json.dumps(self._manifest)
+        config.parameters[MANIFEST_PARAMETER].string_value = json.dumps(self.manifest)
         return config
 
     async def infer(self, model: str, inputs: Arrays, outputs: list[str], request_id: str, timeout_s: float) -> Arrays:
-        found: Arrays
+        answer: Arrays
         if model == FUSION:
-            found = {DESCRIPTOR.name: _fused(*(inputs[tensor.name] for tensor in (VISUAL, SEMANTIC, ALPHA)))}
+            answer = {DESCRIPTOR.name: _fused(*(inputs[tensor.name] for tensor in (VISUAL, SEMANTIC, ALPHA)))}
         else:
-            found = self._answer(bytes(inputs[IMAGE.name][0, 0]))
-        return {name: found[name] for name in outputs}
+            answer = self._answer(bytes(inputs[IMAGE.name][0, 0]))
+        return {name: answer[name] for name in outputs}
 
     async def close(self) -> None:
         pass
@@ -105,14 +116,7 @@ class MockTransport:
             raise TransportError("other", str(error)) from error
         except ServerUnreachable as error:
             raise TransportError("unavailable", str(error)) from error
-        values = {
-            DESCRIPTOR: description.descriptor,
-            ALPHA: description.alpha,
-            IDENTIFIABILITY: description.identifiability,
-            ATTRIBUTES: description.attribute_probabilities,
-            VISUAL: description.visual,
-            SEMANTIC: description.semantic,
-        }
+        values = {field.tensor: getattr(description, field.name) for field in RECORD}
         return {
             tensor.name: np.asarray(value, np.float32).reshape(1, *tensor.dims)
             for tensor, value in values.items()

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from qafm.contract import MODELS
+from qafm.contract import ENSEMBLES, MODELS
 from qafm.errors import ContractMismatch
-from qafm.perturbations import views
 
 FORMAT = 2
 """1, or none: without fingerprints. There the whole manifest identifies each ensemble."""
@@ -61,7 +60,7 @@ class Manifest:
         number = content.get("format", 1)
         if number == 1:
             whole = _short(hashlib.sha256(json.dumps(content, sort_keys=True).encode()))
-            return cls(content, {name: whole for name, model in MODELS.items() if model.parts})
+            return cls(content, dict.fromkeys(ENSEMBLES, whole))
         fingerprints = content.get("fingerprints")
         if number != FORMAT or not isinstance(fingerprints, dict):
             raise ContractMismatch(
@@ -108,19 +107,6 @@ def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
             f"{name} {values.dtype.str} {list(values.shape)}\n".encode() + np.ascontiguousarray(values).tobytes()
         )
     return digest.hexdigest()
-
-
-def digest_of_views() -> str:
-    """In hexadecimal, of the 35 views of one drawn picture: another Pillow, or other perturbations, and it differs."""
-    return hashlib.sha256(views(drawn_picture()).tobytes()).hexdigest()
-
-
-def drawn_picture() -> np.ndarray:
-    """uint8 [128,64,3]: slopes of all three colours under a fine and a coarse pattern; nobody's picture."""
-    rows, columns = np.mgrid[:128, :64]
-    pattern = (rows // 16 + columns // 8) % 2 * 40 + (rows * columns) % 23
-    colours = np.stack([2 * rows, 4 * columns, 255 - 2 * rows], axis=-1)
-    return (colours * 3 // 4 + pattern[..., None]).clip(0, 255).astype(np.uint8)
 
 
 def _short(digest: Any) -> str:

@@ -170,7 +170,8 @@ def evaluate_command(
     Interrupted at any moment, the same command goes on with the images that are left.
     """
     from client.commands.progress import progress
-    from client.evaluation.evaluate import evaluate_dataset, read_dataset
+    from client.evaluate import evaluate_dataset
+    from client.evaluation.dataset import read_dataset
 
     # What is wrong with the input is said before any server is asked.
     dataset = read_dataset(data, limit)
@@ -377,7 +378,7 @@ def _connect(
 async def _manifest(access: _Access, url: str, connect_timeout_s: float) -> dict[str, Any]:
     """What a server says it serves, once it is ready and its models are those of the contract."""
     async with _connect(access, url, connect_timeout_s=connect_timeout_s) as client:
-        return client.manifest
+        return dict(client.manifest.content)
 
 
 async def _describe_search(
@@ -406,7 +407,7 @@ async def _describe_images(
     access: _Access, images: list[Path], url: str, connect_timeout_s: float
 ) -> list[Description | InvalidImage | RequestFailed]:
     async with _connect(access, url, connect_timeout_s=connect_timeout_s) as client:
-        return [result async for result in client.describe_many(images, return_errors=True)]
+        return [result async for _, result in client.describe_many(images, return_errors=True)]
 
 
 def _parse_range(text: str) -> tuple[int, int, int]:

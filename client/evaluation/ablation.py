@@ -6,22 +6,19 @@ The server's fusion is asked again for the vectors it has already computed, with
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from client.reid import ReidClient
 from qafm.errors import InvalidDataset
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
-
-if TYPE_CHECKING:
-    from client.reid import ReidClient
 
 FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
 DEGRADATION_FILE = "degradations.json"
@@ -114,8 +111,8 @@ async def ablate(
     ):
         sides = [await _fused(client, side, fixed) for side in (query, gallery)]
         rows.append(await _row(name, fixed, *sides))
-    alpha = np.concatenate([_known(side.alpha) for side in (query, gallery)])
-    score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
+    alpha = np.concatenate([known(side.alpha) for side in (query, gallery)])
+    score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
     return Ablation(
         rows=tuple(rows),
         alpha_mean=float(alpha.mean()),
@@ -125,27 +122,6 @@ async def ablate(
         q_alpha_r=correlation(score, alpha),
         degradation=_by_degradation(root, rows, query, gallery),
     )
-
-
-def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation: Ablation) -> None:
-    """One line an image as CSV: what is wrong with it, Q, α; of a query also its AP fused and by each branch's cosine.
-
-    A gallery image has no AP, nor has a query without a true match: their fields are empty.
-    """
-    fused, apn, apan, *_ = ablation.rows
-    recorded = ablation.degradation.recorded if ablation.degradation else {}
-    unknown = np.full(len(gallery), np.nan)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "kind", "strength", "identifiability", "alpha", "ap", "ap_apn", "ap_apan"])
-        for side, precisions in (
-            (query, [one.metrics.average_precision for one in (fused, apn, apan)]),
-            (gallery, [unknown] * 3),
-        ):
-            columns = (_known(side.identifiability), _known(side.alpha), *precisions)
-            for image, *numbers in zip(_known(side.paths).tolist(), *columns, strict=True):
-                cells = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
-                writer.writerow([image, *recorded.get(image, ("", "")), *cells])
 
 
 def correlation(x: NDArray[Any], y: NDArray[Any]) -> float | None:
@@ -177,11 +153,11 @@ def _by_degradation(root: Path, rows: list[Row], query: Descriptors, gallery: De
     if not path.is_file():
         return None
     recorded = read_degradations(path)
-    images = [*_known(query.paths).tolist(), *_known(gallery.paths).tolist()]
+    images = [*known(query.paths).tolist(), *known(gallery.paths).tolist()]
     if absent := [image for image in images if image not in recorded]:
         raise InvalidDataset(f"{path}: says nothing of {len(absent)} images, the first is {absent[0]}")
     strength = np.array([recorded[image][1] for image in images])
-    score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
+    score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
     levels = np.array([level(one) for one in strength[: len(query)]])
     groups = {name: np.flatnonzero(levels == name) for name in LEVELS if (levels == name).any()}
     return Degradation(
@@ -206,15 +182,16 @@ async def _row(name: str, alpha: float | None, query: Descriptors, gallery: Desc
 
 async def _fused(client: ReidClient, side: Descriptors, alpha: float) -> Descriptors:
     weights = np.full(len(side), alpha, np.float32)
-    return replace(side, descriptors=await client.fuse(_known(side.visual), _known(side.semantic), weights))
+    return replace(side, descriptors=await client.fuse(known(side.visual), known(side.semantic), weights))
 
 
 def _plain(side: Descriptors, field: str) -> Descriptors:
-    vectors = _known(getattr(side, field))
+    vectors = known(getattr(side, field))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return replace(side, descriptors=vectors / np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
-def _known(array: NDArray[Any] | None) -> NDArray[Any]:
+def known(array: NDArray[Any] | None) -> NDArray[Any]:
+    """An array of descriptors that came straight from the server, which has all of them."""
     assert array is not None, "descriptors straight from the server have every array"
     return array

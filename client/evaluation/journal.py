@@ -1,16 +1,20 @@
 """Descriptions of an evaluation as they arrive, in a file that keeps them when the evaluation is killed.
 
-A first line that says of what they are, then one record of a fixed size an image, in the order of arrival: its row,
-its numbers, and a checksum of both. Records are only ever added; a last one that was cut off is not counted.
+Two lines say what the file is: its format; then, as JSON, the model, the dataset and the fields of a record. One record
+of a fixed size follows for each image, in the order of arrival: the image's key, its numbers, and a checksum of both.
+Records are only ever added. What comes after a damaged or cut record is not read.
+
+The key is of the image alone: other images, or one that has changed, leave the other records as they are. Each model
+has a journal of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,56 +23,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.description import Description
-from qafm.contract import ATTRIBUTE_SIZE, DESCRIPTOR_SIZE, VECTOR_SIZE
+from client.evaluation.identity import DatasetIdentity
 from qafm.errors import InvalidSettings
+from qafm.record import RECORD
 
-try:
-    import fcntl
-except ImportError:  # Windows, where two evaluations into one folder are not noticed
-    fcntl = None  # type: ignore[assignment]
+FORMAT = 2
+_MAGIC = f"QAFM descriptions {FORMAT}\n".encode()
+_KEY_BYTES = 16
+_NAME = "descriptions-{}.journal"
+_FIRST_NAME = "descriptions.journal"
+"""Of format 1, which does not say of which images it is: it is left where it is, and not read."""
 
-_MAGIC = b"QAFM descriptions 1 "
-_RECORD = np.dtype(
-    [
-        ("row", "<u4"),
-        ("descriptor", "<f4", DESCRIPTOR_SIZE),
-        ("visual", "<f4", VECTOR_SIZE),
-        ("semantic", "<f4", VECTOR_SIZE),
-        ("attribute_probabilities", "<f4", ATTRIBUTE_SIZE),
-        ("alpha", "<f4"),
-        ("identifiability", "<f4"),
-        ("checksum", "<u4"),
-    ]
-)
-_CHECKED_BYTES = _RECORD.itemsize - 4
+
+@dataclass(frozen=True)
+class _Head:
+    model: str
+    dataset: dict[str, str]
+    fields: list[str]
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True).encode() + b"\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """What a journal keeps of some images.
+
+    rows: int [M], ascending, which of the images they are. places: int [M], where each of them is among `kept`, a
+    structured array by the names of the record's fields. It is on the disk, not in memory.
+    """
+
+    rows: NDArray[np.intp]
+    places: NDArray[np.intp]
+    kept: NDArray[Any]
 
 
 class Journal:
-    """The journal at `path` of an evaluation of `images` on a server with this `manifest`; use it as a context manager.
+    """The journal in `folder` of a dataset as one model describes it; use it as a context manager.
 
-    What an earlier evaluation of the same left there is kept, anything else is replaced: `replaced` says whether that
-    were descriptions. images: what tells each from another version of it; a row is a place in it.
-    Entering raises InvalidSettings where another evaluation has it open.
+    model: the name of what describes. dataset: which one it is. outputs: the names of the tensors that are described.
+    What an earlier evaluation of the same left there is kept. Entering raises InvalidSettings where the journal is of
+    another dataset or of a newer format.
     """
 
-    replaced = False
-
-    def __init__(self, path: Path, images: Sequence[tuple[str | int, ...]], manifest: dict[str, Any]) -> None:
-        self.path = path
-        about = json.dumps([manifest, list(images)], sort_keys=True)
-        self._head = _MAGIC + hashlib.sha256(about.encode()).hexdigest().encode() + b"\n"
+    def __init__(self, folder: Path, model: str, dataset: DatasetIdentity, outputs: Sequence[str]) -> None:
+        self.path = folder / _NAME.format(model.replace("/", "-").replace("@", "-"))
+        self._dataset = dataset
+        fields = [field for field in RECORD if field.tensor.name in outputs]
+        self._head = _Head(model, asdict(dataset), [field.name for field in fields])
+        self._record = np.dtype(
+            [
+                ("key", f"V{_KEY_BYTES}"),
+                *((field.name, "<f4", field.shape) for field in fields),
+                ("checksum", "<u4"),
+            ]
+        )
+        self._checked_bytes = self._record.itemsize - 4
+        self._start = 0
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Journal:
         self._file = self.path.open("a+b")
-        self._lock(self._file)
-        found = self._file.seek(0, os.SEEK_END)
-        intact = self._intact(self._file)
-        self.replaced = not intact and found > len(self._head)
-        self._file.truncate(intact)
-        if not intact:
-            self._file.write(self._head)
-            self._file.flush()
+        try:
+            intact = self._intact(self._file)
+            self._file.truncate(intact)
+            if not intact:
+                self._start = self._file.write(_MAGIC + self._head.line())
+                self._file.flush()
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(
@@ -78,45 +102,79 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def add(self, row: int, description: Description) -> None:
-        """Keep the description of one image: from here on it survives the end of this process."""
+    def add(self, described: Iterable[tuple[bytes, Description]]) -> None:
+        """Keep descriptions of images, by their keys: from here on they survive the end of this process."""
         assert self._file is not None, "a journal is used as a context manager"
-        record = np.zeros((), _RECORD)
-        record["row"] = row
-        for name in _RECORD.names[1:-1]:  # type: ignore[index]  # a structured type has names
-            record[name] = getattr(description, name)
-        content = record.tobytes()[:_CHECKED_BYTES]
-        self._file.write(content + zlib.crc32(content).to_bytes(4, "little"))
+        for key, description in described:
+            record = np.zeros((), self._record)
+            record["key"] = np.void(key)
+            for name in self._head.fields:
+                record[name] = getattr(description, name)
+            content = record.tobytes()[: self._checked_bytes]
+            self._file.write(content + zlib.crc32(content).to_bytes(4, "little"))
         self._file.flush()
 
-    def records(self) -> NDArray[Any]:
-        """All that is kept, a structured array by the names of `Description` and `row`; on the disk, not in memory."""
-        size = self.path.stat().st_size - len(self._head)
-        if size < _RECORD.itemsize:
-            return np.empty(0, _RECORD)
-        return np.memmap(self.path, _RECORD, "r", len(self._head), (size // _RECORD.itemsize,))
+    def records(self, keys: Sequence[bytes]) -> Records:
+        """What is kept of some images."""
+        size = self.path.stat().st_size - self._start
+        if size < self._record.itemsize:
+            return Records(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, self._record))
+        kept = np.memmap(self.path, self._record, "r", self._start, (size // self._record.itemsize,))
+        place_of = {bytes(key): place for place, key in enumerate(kept["key"])}
+        known = [(row, place_of[key]) for row, key in enumerate(keys) if key in place_of]
+        rows, places = np.array(known, np.intp).reshape(-1, 2).T
+        return Records(rows, places, kept)
 
-    def _lock(self, file: BinaryIO) -> None:
-        """Until the file is closed, or this process ends, however it does."""
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise InvalidSettings(
-                f"{self.path}: another evaluation is writing there; wait for it, or choose another --report"
-            ) from error
+    def remove(self) -> None:
+        """Once its content is somewhere else."""
+        self.path.unlink(missing_ok=True)
 
     def _intact(self, file: BinaryIO) -> int:
         """How many bytes of the file can be kept; 0 for none."""
         file.seek(0)
-        if file.read(len(self._head)) != self._head:
+        magic = file.readline()
+        if magic != _MAGIC:
+            if magic.startswith(b"QAFM descriptions ") and magic.endswith(b"\n"):
+                raise InvalidSettings(
+                    f"{self.path}: expected a journal of format {FORMAT}, got {magic[:40]!r}, of another version of "
+                    "this client; finish with that one, or choose another --report"
+                )
             return 0
-        end = file.tell()
-        while len(record := file.read(_RECORD.itemsize)) == _RECORD.itemsize:
-            content, checksum = record[:_CHECKED_BYTES], record[_CHECKED_BYTES:]
+        line = file.readline()
+        try:
+            head = _Head(**json.loads(line))
+        except (ValueError, TypeError):
+            return 0
+        if not self._dataset.same(DatasetIdentity(**head.dataset)):
+            raise InvalidSettings(
+                f"{self.path}: is of another dataset, whose evaluation has not ended; finish that one, delete the "
+                "file, or choose another --report"
+            )
+        if (head.model, head.fields) != (self._head.model, self._head.fields):
+            return 0
+        self._start = end = file.tell()
+        while len(record := file.read(self._record.itemsize)) == self._record.itemsize:
+            content, checksum = record[: self._checked_bytes], record[self._checked_bytes :]
             if zlib.crc32(content) != int.from_bytes(checksum, "little"):
                 break
             end = file.tell()
         return end
+
+
+def key_of(path: str, file: Path) -> bytes:
+    """What tells an image from every other one and from another version of itself: 16 bytes.
+
+    path: its name in the dataset. file: whose size and time of the last change are part of it.
+    """
+    try:
+        status = file.stat()
+        version = (status.st_size, status.st_mtime_ns)
+    except OSError:  # describing it will say why
+        version = (-1, -1)
+    return hashlib.blake2b(json.dumps([path, *version]).encode(), digest_size=_KEY_BYTES).digest()
+
+
+def other_journals(folder: Path, journal: Journal) -> list[Path]:
+    """Journals that other models, or an earlier version of this client, left in the folder."""
+    names = {_FIRST_NAME, *(path.name for path in folder.glob(_NAME.format("*")))} - {journal.path.name}
+    return [folder / name for name in sorted(names) if (folder / name).is_file()]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from client.description import Description, Float32
-from client.evaluation.evaluate import Progress
 from client.page import crop, page
+from client.progress import Progress
 from client.reid import ReidClient
 from qafm.errors import InvalidDataset, InvalidDescriptors
 from qafm.retrieval.descriptors import read_descriptors
@@ -61,9 +61,7 @@ async def describe_gallery(
     descriptors: list[Float32] = []
     with progress("describe", len(files)) as step:
         async with aclosing(client.describe_many(files, concurrency=concurrency, return_errors=True)) as results:
-            names = iter(files)
-            async for result in results:
-                name = next(names)
+            async for name, result in results:
                 if isinstance(result, Description):
                     paths.append(name)
                     descriptors.append(result.descriptor)

@@ -34,6 +34,8 @@ _LAYOUT: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "visual": ("float32", (VECTOR_SIZE,)),
     "semantic": ("float32", (VECTOR_SIZE,)),
     "attributes": ("float32", (ATTRIBUTE_SIZE,)),
+    "scatter": ("float32", (34,)),
+    "utility": ("float32", ()),
 }
 
 
@@ -56,6 +58,9 @@ class Descriptors:
     visual: np.ndarray | None = None
     semantic: np.ndarray | None = None
     attributes: np.ndarray | None = None
+    scatter: np.ndarray | None = None
+    utility: np.ndarray | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         for name, array in self.arrays().items():
@@ -71,7 +76,7 @@ class Descriptors:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that are known, by name."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
         return {name: array for name, array in named.items() if array is not None}
 
 

@@ -18,7 +18,7 @@ import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from client.commands.app import main
-from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MODELS
+from qafm.contract import ENSEMBLES, FUSION, MANIFEST_PARAMETER, MODELS
 
 
 @dataclass
@@ -42,6 +42,8 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Of every call, in order."""
     refuse: bool = False
     """Answer every call with UNAUTHENTICATED."""
+    not_finite: str | None = None
+    """The output that has a value which is not finite."""
     in_flight: int = 0
     most_in_flight: int = 0
     url: str = ""
@@ -94,6 +96,8 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             if self.fail_late:
                 self.fail_late -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            if request.model_name == FUSION:
+                return self._fused(request)
             image = request.raw_input_contents[0][4:]
             if image.startswith(b"bad"):
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the image is damaged")
@@ -110,9 +114,21 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             values = np.full((1, *tensor.dims), 0.75, dtype=np.float32)
             if tensor.name == "DESCRIPTOR":
                 values[:] = np.arange(tensor.dims[0]) == place
-            assert tensor.name in asked
+            if tensor.name not in asked:
+                continue
+            if tensor.name == self.not_finite:
+                values[0, 0] = np.nan
             response.outputs.add(name=tensor.name, datatype="FP32", shape=values.shape)
             response.raw_output_contents.append(values.tobytes())
+        return response
+
+    def _fused(self, request):
+        """A descriptor that is one at the place that the first number of VISUAL names."""
+        places = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(-1, 1024)[:, 0].astype(int)
+        values = np.eye(1000, dtype=np.float32)[places]
+        response = service_pb2.ModelInferResponse(model_name=FUSION)
+        response.outputs.add(name="DESCRIPTOR", datatype="FP32", shape=values.shape)
+        response.raw_output_contents.append(values.tobytes())
         return response
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,8 +12,8 @@ import pytest
 
 from client import Description, ReidClient
 from client.transport import Tls
-from qafm.contract import ALPHA, QAFM, QAFM_FIXED_ALPHA, Tensor
-from qafm.errors import ContractMismatch, InvalidImage, InvalidSettings, RequestFailed, ServerUnreachable
+from qafm.contract import ALPHA, FUSION, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, SCATTER, UTILITY, Tensor
+from qafm.errors import ContractMismatch, InvalidImage, InvalidSettings, ModelChanged, RequestFailed, ServerUnreachable
 from qafm.images import MAX_BYTES
 
 
@@ -22,7 +23,7 @@ def run(work):
 
 async def described(url, images, **options):
     async with ReidClient(url) as client:
-        return [result async for result in client.describe_many(images, **options)]
+        return [result async for _, result in client.describe_many(images, **options)]
 
 
 async def connected(url, **options):
@@ -39,7 +40,7 @@ def place(description: Description) -> int:
 
 
 def test_the_manifest_is_read_on_connecting(peer):
-    assert run(connected(peer.url)) == {"checkpoint": "abc"}
+    assert run(connected(peer.url)).content == {"checkpoint": "abc"}
 
 
 def test_no_server(closed_url):
@@ -76,7 +77,7 @@ def test_a_server_that_becomes_ready_is_waited_for(peer):
         asyncio.get_running_loop().call_later(0.5, setattr, peer, "ready", True)
         return await connected(peer.url)
 
-    assert run(connect()) == {"checkpoint": "abc"}
+    assert run(connect()).content == {"checkpoint": "abc"}
 
 
 def test_a_server_with_other_models(peer):
@@ -93,10 +94,6 @@ def test_a_server_with_other_models(peer):
             r"expected DESCRIPTOR FP32 \[-1,1000\], got DESCRIPTOR FP32 \[-1,512\]",
         ),
         (
-            lambda outputs: (*outputs, Tensor("EXTRA", "UINT8", (3,))),
-            r"expected no EXTRA, got EXTRA UINT8 \[-1,3\]",
-        ),
-        (
             lambda outputs: tuple(output for output in outputs if output is not ALPHA),
             r"expected ALPHA FP32 \[-1,1\], got no ALPHA",
         ),
@@ -106,6 +103,13 @@ def test_a_model_with_other_tensors(peer, outputs, message):
     model = peer.models[QAFM]
     peer.models[QAFM] = replace(model, outputs=outputs(model.outputs))
     with pytest.raises(ContractMismatch, match=message):
+        run(connected(peer.url))
+
+
+def test_a_model_with_other_inputs(peer):
+    model = peer.models[QAFM]
+    peer.models[QAFM] = replace(model, inputs=(*model.inputs, Tensor("EXTRA", "UINT8", (3,))))
+    with pytest.raises(ContractMismatch, match=r"expected no EXTRA, got EXTRA UINT8 \[-1,3\]"):
         run(connected(peer.url))
 
 
@@ -119,6 +123,105 @@ def test_a_model_without_a_manifest(peer, manifest):
 def test_a_client_that_is_not_entered_says_how():
     with pytest.raises(RuntimeError, match="async with"):
         run(ReidClient("127.0.0.1:1").describe(b"0"))
+
+
+# --- what a server may lack, and the identity of what it serves
+# ------------------------------------------------------------------------------------------------
+
+
+def manifest_of(**fingerprints):
+    return json.dumps({"format": 2, "fingerprints": {QAFM: "aaaa-bbbb", QAFM_FIXED_ALPHA: "cccc-dddd"} | fingerprints})
+
+
+def test_an_older_server_lacks_optional_outputs_and_a_newer_one_has_more(peer):
+    async def work():
+        async with ReidClient(peer.url) as client:
+            return client.lacks, await client.describe(b"1")
+
+    model = peer.models[QAFM]
+    lacks, description = run(work())
+    assert lacks == (QAFM_FAST, SCATTER.name, UTILITY.name)
+    assert description.scatter is None and description.utility is None
+
+    peer.models[QAFM] = replace(model, outputs=(*model.outputs, SCATTER, Tensor("NEWER", "FP32", (3,))))
+    lacks, description = run(work())
+    assert lacks == (QAFM_FAST, UTILITY.name)
+    assert description.scatter.tolist() == [0.75] * 34 and description.utility is None
+
+
+def test_an_optional_output_of_another_type_is_a_mismatch(peer):
+    model = peer.models[QAFM]
+    peer.models[QAFM] = replace(model, outputs=(*model.outputs, replace(SCATTER, dims=(35,))))
+    with pytest.raises(ContractMismatch, match=r"expected SCATTER FP32 \[-1,34\], got SCATTER FP32 \[-1,35\]"):
+        run(connected(peer.url))
+
+
+def test_an_optional_ensemble_is_asked_where_it_is_served_and_its_lack_is_said_elsewhere(peer):
+    async def work():
+        async with ReidClient(peer.url) as client:
+            return (await client.describe(b"1", ensemble=QAFM_FAST)).model
+
+    with pytest.raises(ContractMismatch, match="does not serve 'qafm_fast'; it serves qafm, qafm_fixed_alpha"):
+        run(work())
+    peer.models[QAFM_FAST] = MODELS[QAFM_FAST]
+    peer.manifest = manifest_of(qafm_fast="eeee-ffff")
+    assert run(work()) == "eeee-ffff/qafm_fast"
+    assert peer.requests == [QAFM_FAST]
+
+
+def test_a_description_says_what_made_it(peer):
+    peer.manifest = manifest_of()
+
+    async def work():
+        async with ReidClient(peer.url) as client:
+            return [(await client.describe(b"1", alpha)).model for alpha in (None, 0.5, 0.25)]
+
+    assert run(work()) == ["aaaa-bbbb/qafm", "cccc-dddd/qafm_fixed_alpha@0.5", "cccc-dddd/qafm_fixed_alpha@0.25"]
+
+
+def test_after_an_outage_another_model_is_noticed_and_nothing_of_it_is_returned(peer):
+    """A server that comes back within `retry_s`: gRPC reconnects, and nothing else would tell."""
+    peer.manifest = manifest_of()
+
+    async def work():
+        async with ReidClient(peer.url, retry_s=5) as client:
+            await client.describe(b"1")
+            peer.fail_late, peer.manifest = 1, manifest_of(qafm="zzzz-zzzz")
+            with pytest.raises(ModelChanged, match="first it served aaaa-bbbb/qafm, now zzzz-zzzz/qafm"):
+                await client.describe(b"2")
+            # Nor does it forget.
+            with pytest.raises(ModelChanged):
+                await client.describe(b"2")
+            peer.manifest = manifest_of()
+            return await client.describe(b"3")
+
+    assert place(run(work())) == 3
+
+
+def test_an_outage_of_the_same_model_costs_one_more_look(peer):
+    peer.manifest, peer.unavailable = manifest_of(), 2
+    (description,) = run(described(peer.url, [b"3"]))
+    assert description.model == "aaaa-bbbb/qafm"
+
+
+@pytest.mark.parametrize("alpha", [None, 0.5])
+def test_an_answer_that_is_not_finite_names_its_image_and_its_tensor(peer, tmp_path, alpha):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    peer.not_finite = "SEMANTIC"
+    with pytest.raises(RequestFailed, match="a.jpg: the model .* failed: SEMANTIC has a value that is not finite"):
+        run(described(peer.url, [tmp_path / "a.jpg"], alpha=alpha))
+
+
+def test_vectors_are_fused_side_by_side_and_land_in_their_places(peer):
+    peer.models[FUSION], peer.delay_s = MODELS[FUSION], 0.02
+    visual = np.arange(100, dtype=np.float32)[:, None].repeat(1024, axis=1)
+
+    async def work():
+        async with ReidClient(peer.url) as client:
+            return await client.fuse(visual, visual, np.ones(100, np.float32), concurrency=4)
+
+    assert run(work()).argmax(axis=1).tolist() == list(range(100))
+    assert peer.requests == [FUSION] * 13 and peer.most_in_flight == 4
 
 
 # --- describing
@@ -205,7 +308,7 @@ def test_unavailable_for_good_ends_even_where_errors_are_returned(peer):
 
     async def work():
         async with ReidClient(peer.url, retry_s=0.5) as client:
-            return [result async for result in client.describe_many([b"1"], return_errors=True)]
+            return [result async for _, result in client.describe_many([b"1"], return_errors=True)]
 
     with pytest.raises(ServerUnreachable, match="after 0.5 s") as failed:
         run(work())

@@ -10,13 +10,13 @@ import pytest
 
 from client import ReidClient
 from client.testing import MockTransport, made_up
-from qafm.errors import InvalidImage, RequestFailed, ServerUnreachable
+from qafm.errors import InvalidImage, ModelChanged, RequestFailed, ServerUnreachable
 
 
 def described(transport, *images, **options):
     async def work():
         async with ReidClient(transport=transport, retry_s=0.2) as client:
-            return [result async for result in client.describe_many(images, **options)]
+            return [result async for _, result in client.describe_many(images, **options)]
 
     return asyncio.run(work())
 
@@ -67,3 +67,29 @@ def test_fusion_depends_on_alpha():
     found, fused = asyncio.run(work())
     for row, only in zip(fused, (found.visual[:1000], found.semantic[:1000]), strict=True):
         np.testing.assert_allclose(row, only / np.linalg.norm(only), rtol=1e-5)
+
+
+def test_a_server_that_comes_back_with_another_model_is_played_too():
+    transport = MockTransport(manifest={"checkpoint": "abc"})
+
+    async def work():
+        async with ReidClient(transport=transport) as client:
+            await client.describe(b"a")
+            transport.manifest = {"checkpoint": "abd"}
+            with pytest.raises(ModelChanged, match="has come back with another model"):
+                await client.confirm_model()
+
+    asyncio.run(work())
+
+
+def test_what_a_server_lacks_is_none_and_said():
+    async def work(**options):
+        async with ReidClient(transport=MockTransport(**options)) as client:
+            return client.lacks, await client.describe(b"a")
+
+    lacks, description = asyncio.run(work())
+    assert lacks == ("qafm_fast",)
+    assert description.scatter.shape == (34,) and 0 <= description.utility <= 1
+    lacks, description = asyncio.run(work(lacks=("SCATTER", "UTILITY")))
+    assert lacks == ("qafm_fast", "SCATTER", "UTILITY")
+    assert description.scatter is None and description.utility is None

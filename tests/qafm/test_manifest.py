@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qafm.contract import ENSEMBLES, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA
+from qafm.drawn_picture import digest_of_views, drawn_picture
 from qafm.errors import ContractMismatch
-from qafm.manifest import FORMAT, Manifest, digest_of_arrays, digest_of_views, drawn_picture, fingerprint
+from qafm.manifest import FORMAT, Manifest, digest_of_arrays, fingerprint
 from qafm.perturbations import views
 
 DIGESTS = {name: hashlib.sha256(name.encode()).hexdigest() for name in MODELS if not MODELS[name].parts}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.evaluation.evaluate import JOURNAL_FILE
+from client.evaluate import JOURNAL_FILE
 from server import TritonServer
 from tests.support.small_repository import make_small_repository
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from client.evaluation.evaluate import JOURNAL_FILE
+from client.evaluate import JOURNAL_FILE
 from server import TritonServer
 from synthetic import Recipe, make_dataset
 

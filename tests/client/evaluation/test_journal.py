@@ -13,55 +13,72 @@ from hypothesis import strategies as st
 
 from client import ReidClient
 from client.description import Description
-from client.evaluation.evaluate import describe_dataset, read_dataset
-from client.evaluation.journal import Journal
-from qafm.contract import ATTRIBUTE_SIZE, DESCRIPTOR_SIZE, VECTOR_SIZE
+from client.evaluation.dataset import read_dataset
+from client.evaluation.describing import describe_dataset
+from client.evaluation.identity import DatasetIdentity
+from client.evaluation.journal import Journal, key_of, other_journals
 from qafm.errors import InvalidSettings, RequestFailed, ServerUnreachable
+from qafm.record import RECORD
 
-IMAGES = [("query/a.jpg", 10), ("gallery/b.jpg", 20), ("gallery/c.jpg", 30)]
-MANIFEST = {"sha256": "abc"}
+DATASET = DatasetIdentity("f0", "1a")
+OUTPUTS = [field.tensor.name for field in RECORD]
+KEYS = [bytes([row]) * 16 for row in range(8)]
 
 
 def description(seed):
-    numbers = np.random.default_rng(seed).random(DESCRIPTOR_SIZE + 2 * VECTOR_SIZE + ATTRIBUTE_SIZE, np.float32)
-    descriptor, visual, semantic, attributes = np.split(numbers, np.cumsum([DESCRIPTOR_SIZE, VECTOR_SIZE, VECTOR_SIZE]))
-    return Description(
-        descriptor=descriptor,
-        alpha=float(np.float32(0.1) * seed),
-        identifiability=float(seed),
-        visual=visual,
-        semantic=semantic,
-        attribute_probabilities=attributes,
-    )
+    generator = np.random.default_rng(seed)
+
+    def value(field):
+        numbers = generator.random(field.shape or (1,), np.float32)
+        return numbers if field.shape else float(numbers[0])
+
+    return Description(**{field.name: value(field) for field in RECORD})
 
 
-def journal(folder, images=IMAGES, manifest=MANIFEST):
-    return Journal(folder / "journal", images, manifest)
+def journal(folder, model="aaaa-bbbb/qafm", dataset=DATASET, outputs=OUTPUTS):
+    return Journal(folder, model, dataset, outputs)
+
+
+def add(kept, *rows):
+    kept.add([(KEYS[row], description(row)) for row in rows])
 
 
 def rows(kept):
-    return kept.records()["row"].tolist()
+    return kept.records(KEYS).rows.tolist()
 
 
 @pytest.fixture
 def written(tmp_path):
     with journal(tmp_path) as kept:
-        for row in (2, 0):
-            kept.add(row, description(row))
-    return tmp_path / "journal"
+        add(kept, 2, 0)
+    return kept.path
 
 
-def test_what_was_added_is_read_back_bitwise_in_order_of_arrival(written, tmp_path):
+def test_what_was_added_is_read_back_bitwise(written, tmp_path):
     with journal(tmp_path) as kept:
-        records = kept.records()
-        assert rows(kept) == [2, 0]
-        for record in records:
-            expected = description(int(record["row"]))
-            for name in ("descriptor", "visual", "semantic", "attribute_probabilities"):
-                assert np.array_equal(record[name], getattr(expected, name))
-            assert record["identifiability"] == record["row"]
-        kept.add(1, description(1))
-        assert rows(kept) == [2, 0, 1]
+        add(kept, 1)
+        records = kept.records(KEYS)
+    assert records.rows.tolist() == [0, 1, 2] and records.places.tolist() == [1, 2, 0]
+    for row, place in zip(records.rows, records.places, strict=True):
+        expected = description(int(row))
+        for field in RECORD:
+            assert np.array_equal(records.kept[field.name][place], getattr(expected, field.name)), field.name
+
+
+def test_images_are_found_by_their_keys_whatever_the_others_are(written, tmp_path):
+    """`--limit 100`, and then without it; or one picture that has changed."""
+    with journal(tmp_path) as kept:
+        assert kept.records(KEYS[2:4]).rows.tolist() == [0]
+        assert kept.records([b"another one.... ", KEYS[0]]).rows.tolist() == [1]
+        assert kept.records([]).rows.tolist() == []
+
+
+def test_only_what_the_server_gives_is_kept(tmp_path):
+    some = [name for name in OUTPUTS if name not in ("SCATTER", "UTILITY")]
+    with journal(tmp_path, outputs=some) as kept:
+        add(kept, 0)
+        names = kept.records(KEYS).kept.dtype.names
+    assert "descriptor" in names and not {"scatter", "utility"} & set(names)
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,21 +86,20 @@ def test_what_was_added_is_read_back_bitwise_in_order_of_arrival(written, tmp_pa
 def test_wherever_it_was_cut_off_the_whole_records_before_stay(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
     with journal(folder) as kept:
-        head = (folder / "journal").stat().st_size
-        for row in (2, 0, 1):
-            kept.add(row, description(row))
-    whole = (folder / "journal").read_bytes()
+        head = kept.path.stat().st_size
+        add(kept, 2, 0, 1)
+    whole = kept.path.read_bytes()
     size = (len(whole) - head) // 3
     cut = data.draw(st.integers(0, len(whole)))
-    (folder / "journal").write_bytes(whole[:cut])
+    kept.path.write_bytes(whole[:cut])
     with journal(folder) as kept:
-        assert rows(kept) == [2, 0, 1][: max(0, cut - head) // size]
-        kept.add(7, description(7))
+        assert rows(kept) == sorted([2, 0, 1][: max(0, cut - head) // size])
+        add(kept, 7)
     with journal(folder) as kept:
         assert rows(kept)[-1] == 7
 
 
-@pytest.mark.parametrize("place", [100, -1, -5])
+@pytest.mark.parametrize("place", [400, -1, -5])
 def test_a_record_that_was_changed_is_dropped_with_all_after_it(written, tmp_path, place):
     content = bytearray(written.read_bytes())
     content[place] ^= 1
@@ -92,18 +108,67 @@ def test_a_record_that_was_changed_is_dropped_with_all_after_it(written, tmp_pat
         assert rows(kept) == ([] if place > 0 else [2])
 
 
+def test_each_model_has_a_journal_of_its_own(written, tmp_path):
+    with journal(tmp_path, model="zzzz-zzzz/qafm") as other:
+        assert rows(other) == []
+        add(other, 5)
+        assert other_journals(tmp_path, other) == [written]
+    with journal(tmp_path) as kept:
+        assert rows(kept) == [0, 2]
+
+
 @pytest.mark.parametrize(
-    ("images", "manifest"), [(IMAGES[:2], MANIFEST), ([*IMAGES[:2], ("gallery/c.jpg", 31)], MANIFEST), (IMAGES, {})]
+    ("dataset", "refused"),
+    [
+        (DatasetIdentity("f1", "1b"), True),
+        (DatasetIdentity("f0", "1b"), False),  # a picture was added
+        (DatasetIdentity("f1", "1a"), False),  # the folder was moved
+    ],
 )
-def test_other_images_and_other_models_begin_anew(written, tmp_path, images, manifest):
-    with journal(tmp_path, images, manifest) as kept:
-        assert rows(kept) == []
+def test_the_journal_of_another_dataset_is_refused_and_stays(written, tmp_path, dataset, refused):
+    before = written.read_bytes()
+    with pytest.raises(InvalidSettings, match="of another dataset") if refused else nullcontext():  # noqa: SIM117
+        with journal(tmp_path, dataset=dataset) as kept:
+            assert rows(kept) == [0, 2]
+    assert written.read_bytes() == before
 
 
-def test_a_file_that_is_none_is_replaced(tmp_path):
-    (tmp_path / "journal").write_text("something else")
+def test_a_file_that_is_none_is_replaced(written, tmp_path):
+    written.write_text("something else")
     with journal(tmp_path) as kept:
         assert rows(kept) == []
+
+
+def test_a_journal_of_a_newer_format_is_refused_and_stays(written, tmp_path):
+    before = b"QAFM descriptions 3\n" + written.read_bytes().split(b"\n", 1)[1]
+    written.write_bytes(before)
+    with (
+        pytest.raises(InvalidSettings, match="expected a journal of format 2, got .*descriptions 3"),
+        journal(tmp_path),
+    ):
+        pass
+    assert written.read_bytes() == before
+
+
+def test_a_journal_of_format_1_is_not_read_and_stays(tmp_path):
+    """It says of which model and images it is by one hash over all of them."""
+    first = tmp_path / "descriptions.journal"
+    before = b"QAFM descriptions 1 " + b"0" * 64 + b"\n" + bytes(12324)
+    first.write_bytes(before)
+    with journal(tmp_path) as kept:
+        assert rows(kept) == [] and other_journals(tmp_path, kept) == [first]
+    assert first.read_bytes() == before
+
+
+def test_a_key_is_of_the_name_and_the_version_of_an_image(tmp_path):
+    image = tmp_path / "a.jpg"
+    image.write_bytes(b"1")
+    keys = {key_of("query/a.jpg", image), key_of("gallery/a.jpg", image), key_of("query/a.jpg", tmp_path / "absent")}
+    os.utime(image, (1, 1))
+    keys.add(key_of("query/a.jpg", image))
+    image.write_bytes(b"12")
+    os.utime(image, (1, 1))
+    assert len({*keys, key_of("query/a.jpg", image)}) == 5 and {len(key) for key in keys} == {16}
 
 
 PICTURES = {
@@ -124,14 +189,14 @@ def dataset(tmp_path):
     return tmp_path / "data"
 
 
-def describe(peer, dataset, folder, on_error="skip", warnings=None):
+def describe(peer, dataset, folder, on_error="skip", warnings=None, limit=None):
     warnings = [] if warnings is None else warnings
 
     async def run():
         async with ReidClient(peer.url, retry_s=0.5) as client:
             return await describe_dataset(
                 client,
-                read_dataset(dataset),
+                read_dataset(dataset, limit),
                 folder,
                 on_error=on_error,
                 concurrency=1,
@@ -188,13 +253,20 @@ def test_a_server_that_is_gone_keeps_what_was_done(peer, dataset, tmp_path):
     assert describe(peer, dataset, tmp_path).described == 1
 
 
-def test_a_changed_image_begins_anew_and_says_so(peer, dataset, tmp_path):
+def test_only_a_changed_image_is_described_anew(peer, dataset, tmp_path):
     describe(peer, dataset, tmp_path)
     (dataset / "query/0002_c1s1_000001_00.jpg").write_bytes(b"3 query")
     warnings = []
-    assert describe(peer, dataset, tmp_path, warnings=warnings).described == len(PICTURES)
-    (warning,) = warnings
-    assert "other images or another model" in warning
+    again = describe(peer, dataset, tmp_path, warnings=warnings)
+    assert (again.described, warnings) == (1, [])
+    assert again.query.descriptors.argmax(axis=1).tolist() == [1, 3]
+
+
+def test_fewer_queries_first_and_then_all_of_them(peer, dataset, tmp_path):
+    assert describe(peer, dataset, tmp_path, limit=1).described == 4
+    whole = describe(peer, dataset, tmp_path)
+    assert (whole.described, len(whole.query)) == (1, 2)
+    assert describe(peer, dataset, tmp_path, limit=1).described == 0
 
 
 def test_an_image_that_the_server_did_not_answer_for_is_tried_again(peer, dataset, tmp_path):
@@ -213,14 +285,3 @@ def test_a_damaged_image_will_not_be_answered_for(peer, dataset, tmp_path):
     (dataset / "query/0001_c1s1_000001_00.jpg").write_bytes(b"bad....")
     found = describe(peer, dataset, tmp_path)
     assert found.failed_images[0].reason == "the image is damaged" and found.unanswered == 0
-
-
-def test_two_evaluations_into_one_folder_are_refused(written, tmp_path):
-    with (
-        journal(tmp_path),
-        pytest.raises(InvalidSettings, match="another evaluation .* another --report"),
-        journal(tmp_path),
-    ):
-        pass
-    with journal(tmp_path) as kept:
-        assert rows(kept) == [2, 0]

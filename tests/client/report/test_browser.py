@@ -12,9 +12,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from client.evaluation.ablation import Ablation, Degradation, Row
+from client.evaluation.describing import FailedImage
+from client.evaluation.identity import DatasetIdentity
 from client.report.examples import choose_examples
-from client.report.report import FailedImage, Report, write_report
+from client.report.report import Report
+from client.report.write import write_report
 from qafm.attributes import SCHEMA, HeadAccuracy
+from qafm.manifest import Manifest
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import operating_points
@@ -66,6 +70,8 @@ def report(tmp_path_factory):
         root,
         Report(
             created="2026-01-02T03:04:05+00:00",
+            dataset=DatasetIdentity("f0", "1a"),
+            model="k7m2-9xqd/qafm",
             data="a/rather/long/path/without/any/blanks/to/a/dataset/in/Market-1501s/layout/Market-1501-v15.09.15",
             url="127.0.0.1:8001",
             metrics=metrics,
@@ -74,7 +80,7 @@ def report(tmp_path_factory):
             verification=operating_points(query, gallery),
             attributes={attribute.name: HeadAccuracy(0.75, 0.5, 48) for attribute in SCHEMA},
             failed_images=(FailedImage("query/" + "long" * 30 + ".jpg", "it begins b'<script>'"),),
-            manifest={"checkpoint": "0123456789abcdef" * 4, "versions": {"torch": "2.13.0+cpu", "os": "Linux"}},
+            manifest=Manifest({"checkpoint": "0123456789abcdef" * 4, "versions": {"os": "Linux"}}, {}),
             timings={"describe_s": 12.5},
             alpha=np.concatenate([query.alpha, gallery.alpha]),
             identifiability=np.concatenate([query.identifiability, gallery.identifiability]),

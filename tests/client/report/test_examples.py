@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from client.evaluation.evaluate import write_queries
+from client.evaluate import write_queries
 from client.report.examples import choose_examples, crops_by_quality, lists_of_queries, worst_of_each_identity
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate

@@ -6,10 +6,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from client.evaluation.evaluate import FailedImage
-from client.report.report import Report, read_heatmaps, write_report
+from client.evaluation.describing import FailedImage
+from client.evaluation.identity import DatasetIdentity
+from client.report.report import Report, read_heatmaps
+from client.report.write import write_report
 from qafm.attributes import HeadAccuracy
 from qafm.errors import InvalidSettings
+from qafm.manifest import Manifest
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import OperatingPoint
@@ -23,13 +26,15 @@ def folder(tmp_path):
     report = Report(
         created="2026-01-02T03:04:05+00:00",
         data="data",
+        dataset=DatasetIdentity("f0", "1a"),
+        model="k7m2-9xqd/qafm",
         url="127.0.0.1:8001",
         metrics=metrics,
         baseline=metrics,
         verification=[OperatingPoint(false_positive_rate=0.01, true_positive_rate=0.375, threshold=0.8125)],
         attributes={"hat": HeadAccuracy(accuracy=0.75, majority=0.625, images=8)},
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
-        manifest={"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}},
+        manifest=Manifest({"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}}, {"qafm": "k7m2-9xqd"}),
         timings={"describe_s": 1.5},
         alpha=np.array([0.25, 0.5], np.float32),
         identifiability=np.array([3, 4], np.float32),
@@ -80,7 +85,9 @@ def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
     query = Descriptors(np.zeros((1, 1), np.float32), np.array([1]), np.array([1]))
     gallery = Descriptors(np.ones((1, 1), np.float32), np.array([1]), np.array([2]))
     metrics = evaluate(query, gallery)
-    write_report(tmp_path, Report("now", "data", "url", metrics, metrics, [], {}, (), {}, {}, heatmaps=found))
+    identity, manifest = DatasetIdentity("", ""), Manifest({}, {})
+    report = Report("now", "data", identity, "url", "model", metrics, metrics, [], {}, (), manifest, {}, heatmaps=found)
+    write_report(tmp_path, report)
     page = (tmp_path / "report.html").read_text()
     assert "&lt;a&gt;.jpg" in page and page.count('src="data:image/png;base64,') == 1
 

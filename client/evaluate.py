@@ -1,0 +1,166 @@
+"""Evaluating a server on a dataset: describe query and gallery, rank, compare with the baseline, write a report."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.defaults import CONCURRENCY
+from client.evaluation.ablation import Ablation, ablate
+from client.evaluation.baseline import describe_by_colour
+from client.evaluation.dataset import Dataset, read_dataset
+from client.evaluation.describing import DescribedDataset, OnError, describe_dataset
+from client.evaluation.folder import REPORT_FILE, report_folder
+from client.evaluation.lists import IMAGES_FILE, QUERIES_FILE, write_images, write_queries
+from client.progress import Progress, quiet
+from client.reid import ReidClient
+from client.report.examples import choose_examples
+from client.report.report import Report, now
+from client.report.write import PAGE_FILE, write_report
+from qafm.errors import EvaluationFailed, InvalidDescriptors
+from qafm.retrieval.descriptors import write_descriptors
+from qafm.retrieval.metrics import Metrics, evaluate
+from qafm.retrieval.reranking import Reranking
+from qafm.retrieval.verification import OperatingPoint, operating_points
+
+
+async def evaluate_dataset(
+    client: ReidClient,
+    data: Dataset | Path,
+    folder: Path,
+    *,
+    on_error: OnError = "skip",
+    concurrency: int = CONCURRENCY,
+    rerank: bool = False,
+    sweep_alpha: bool = False,
+    heatmaps: Mapping[str, bytes] | None = None,
+    progress: Progress = quiet,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Report:
+    """Evaluate a server on a dataset, and write the report and the descriptors into `folder`.
+
+    data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. Interrupted at any moment,
+    the same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
+    sweep_alpha: also the paper's Table 4. heatmaps: pictures to show, by their images' names. warn: is told what a
+    person should know before trusting the result, and of each image that failed. Raises as `describe_dataset` does,
+    InvalidDataset where the folder is none, InvalidSettings where another evaluation writes into `folder` or a report
+    of another dataset is there, InvalidDescriptors where nothing can be measured, and EvaluationFailed where that is
+    because images failed.
+    """
+    start = time.perf_counter()
+    dataset = read_dataset(data) if isinstance(data, Path) else data
+    for warning in dataset.warnings:
+        warn(warning)
+    with report_folder(folder, dataset.identity, dataset.root):
+        described = await describe_dataset(
+            client, dataset, folder, on_error=on_error, concurrency=concurrency, progress=progress, warn=warn
+        )
+        for image in described.failed_images:
+            warn(f"{image.path}: {image.reason}")
+        measured = await _measure(described, rerank)
+        ablation = (
+            await ablate(client, dataset.root, described.query, described.gallery, measured.metrics)
+            if sweep_alpha
+            else None
+        )
+        await client.confirm_model()
+        _write_descriptors(folder, described)
+        # Half of the memory, and not needed any more.
+        described = described.without_vectors()
+        report = await _report(client, dataset, described, measured, ablation, heatmaps or {}, progress, start)
+        write_queries(folder / QUERIES_FILE, described.query, measured.metrics)
+        if ablation:
+            write_images(folder / IMAGES_FILE, described.query, described.gallery, ablation)
+        await asyncio.to_thread(write_report, folder, report)
+        if not described.unanswered:
+            described.journal.remove()
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    metrics: Metrics
+    verification: list[OperatingPoint]
+    reranked: Metrics | None
+    seconds: float
+    """Of the first two."""
+
+
+async def _measure(described: DescribedDataset, rerank: bool) -> _Measured:
+    # In threads: the connection stays alive meanwhile.
+    start = time.perf_counter()
+    query, gallery = described.query, described.gallery
+    try:
+        metrics = await asyncio.to_thread(evaluate, query, gallery)
+    except InvalidDescriptors as error:
+        if not described.failed_images:
+            raise
+        raise EvaluationFailed(f"there is nothing to measure, because images failed: {error}") from error
+    verification = await asyncio.to_thread(operating_points, query, gallery)
+    seconds = time.perf_counter() - start
+    reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
+    return _Measured(metrics, verification, reranked, seconds)
+
+
+def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
+    for name in (REPORT_FILE, PAGE_FILE, QUERIES_FILE, IMAGES_FILE):
+        # An earlier result must not stand beside the descriptors of this one.
+        (folder / name).unlink(missing_ok=True)
+    write_descriptors(folder / "query.npz", described.query)
+    write_descriptors(folder / "gallery.npz", described.gallery)
+
+
+async def _report(
+    client: ReidClient,
+    dataset: Dataset,
+    described: DescribedDataset,
+    measured: _Measured,
+    ablation: Ablation | None,
+    heatmaps: Mapping[str, bytes],
+    progress: Progress,
+    start: float,
+) -> Report:
+    query, gallery = described.query, described.gallery
+    before_baseline = time.perf_counter()
+    baseline = await asyncio.to_thread(_measure_baseline, described, progress)
+    baseline_s = time.perf_counter() - before_baseline
+    return Report(
+        created=now(),
+        data=str(dataset.root),
+        dataset=dataset.identity,
+        url=client.url,
+        model=described.model,
+        metrics=measured.metrics,
+        baseline=baseline,
+        reranked=measured.reranked,
+        alpha=described.all("alpha"),
+        identifiability=described.all("identifiability"),
+        examples=await asyncio.to_thread(choose_examples, dataset.root, query, gallery, measured.metrics),
+        heatmaps=heatmaps,
+        verification=measured.verification,
+        attributes=described.attributes,
+        failed_images=described.failed_images,
+        unanswered=described.unanswered,
+        manifest=described.manifest,
+        lacks=client.lacks,
+        ablation=ablation,
+        timings={
+            "describe_s": described.seconds,
+            "images_per_second": described.images_per_second,
+            "metrics_s": measured.seconds,
+            "baseline_s": baseline_s,
+            "total_s": time.perf_counter() - start,
+        },
+    )
+
+
+def _measure_baseline(described: DescribedDataset, progress: Progress) -> Metrics:
+    """What colour histograms reach on the same images."""
+    with progress("baseline", len(described.query) + len(described.gallery)) as step:
+        return evaluate(
+            describe_by_colour(described.root, described.query, step),
+            describe_by_colour(described.root, described.gallery, step),
+        )

@@ -1,0 +1,217 @@
+"""From the images of a dataset to their descriptors, with a journal that survives interruptions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.description import Description
+from client.evaluation.dataset import Dataset
+from client.evaluation.journal import Journal, Records, key_of, other_journals
+from client.progress import Progress
+from client.reid import ReidClient
+from qafm.attributes import HeadAccuracy, head_accuracies
+from qafm.contract import QAFM
+from qafm.datasets.market1501 import Crop
+from qafm.errors import InvalidImage, QafmError, RequestFailed
+from qafm.manifest import Manifest
+from qafm.record import RECORD
+from qafm.retrieval.descriptors import Descriptors
+
+OnError = Literal["skip", "fail"]
+
+_CONFIRM_EVERY = 16
+_CONFIRM_AFTER_S = 1.0
+"""So many descriptions, or those of so long, are kept together, once the server has confirmed that it still serves the
+same model. A process that is killed loses at most these."""
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that could not be described. `path` is relative to the dataset's folder."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedDataset:
+    """What the server made of a dataset.
+
+    query, gallery: the images that could be described, in order of name, paths relative to `root`.
+    attributes: how well the annotated ones were told, by name. manifest: what the server says it serves. model: the
+    name of what described. unanswered: how many of the failed images may succeed when they are asked for again.
+    described: how many images were sent, the others were known. seconds: how long that took. journal: where all of it
+    is kept, to be removed once it is somewhere else.
+    """
+
+    root: Path
+    query: Descriptors
+    gallery: Descriptors
+    attributes: dict[str, HeadAccuracy]
+    failed_images: tuple[FailedImage, ...]
+    manifest: Manifest
+    model: str
+    unanswered: int
+    described: int
+    seconds: float
+    journal: Journal
+
+    def all(self, name: str) -> NDArray[Any]:
+        """One array of the query, then of the gallery."""
+        return np.concatenate([side.arrays()[name] for side in (self.query, self.gallery)])
+
+    def without_vectors(self) -> DescribedDataset:
+        """The same without the branches' vectors, which are half of its memory."""
+        query, gallery = (replace(side, visual=None, semantic=None) for side in (self.query, self.gallery))
+        return replace(self, query=query, gallery=gallery)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.described / self.seconds
+
+
+async def describe_dataset(
+    client: ReidClient,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    on_error: OnError,
+    concurrency: int,
+    progress: Progress,
+    warn: Callable[[str], None],
+) -> DescribedDataset:
+    """Describe every image of a dataset, but those that an interrupted call left in its journal in `folder`.
+
+    on_error: "skip" leaves an image that fails out and lists it in failed_images; "fail" raises its
+    InvalidImage or RequestFailed. Raises ServerUnreachable when the server goes away for good, ModelChanged when it
+    comes back with another model, InvalidSettings where the journal is of another dataset. Whatever ends it, what was
+    described stays in the journal, but for the last few results.
+    """
+    names, start = dataset.names, time.perf_counter()
+    keys = [key_of(name, crop.path) for name, crop in zip(names, dataset.crops, strict=True)]
+    model = client.manifest.model(QAFM)
+    with Journal(folder, model, dataset.identity, client.outputs(QAFM)) as journal:
+        for other in other_journals(folder, journal):
+            warn(f"{other}: was left by another model or an earlier version; it is not read, and may be deleted")
+        known = set(journal.records(keys).rows.tolist())
+        todo = [row for row in range(len(keys)) if row not in known]
+        failed = await _describe_rows(
+            client, dataset, todo, keys, journal, on_error=on_error, concurrency=concurrency, progress=progress
+        )
+        records = journal.records(keys)
+    seconds = time.perf_counter() - start
+    first_of_gallery = int(np.searchsorted(records.rows, len(dataset.query)))
+    query, gallery = (
+        _gather(names, dataset.crops, records, part, model)
+        for part in (slice(0, first_of_gallery), slice(first_of_gallery, None))
+    )
+    return DescribedDataset(
+        root=dataset.root,
+        query=query,
+        gallery=gallery,
+        attributes=_accuracies(dataset.attributes, query, gallery),
+        failed_images=tuple(
+            FailedImage(names[row], str(error).removeprefix(f"{dataset.crops[row].path}: "))
+            for row, error in sorted(failed.items())
+        ),
+        manifest=client.manifest,
+        model=model,
+        unanswered=sum(isinstance(error, RequestFailed) for error in failed.values()),
+        described=len(todo),
+        seconds=seconds,
+        journal=journal,
+    )
+
+
+async def _describe_rows(
+    client: ReidClient,
+    dataset: Dataset,
+    rows: Sequence[int],
+    keys: Sequence[bytes],
+    journal: Journal,
+    *,
+    on_error: OnError,
+    concurrency: int,
+    progress: Progress,
+) -> dict[int, InvalidImage | RequestFailed]:
+    """Describe some crops into the journal. Returns what failed, by row."""
+    failed: dict[int, InvalidImage | RequestFailed] = {}
+    pending = _Pending(client, journal)
+    known = len(keys) - len(rows)
+    files = (dataset.crops[row].path for row in rows)
+    with progress("describe" if not known else f"describe, {known:,} known", len(rows)) as step:
+        async with aclosing(client.describe_many(files, concurrency=concurrency, return_errors=True)) as results:
+            numbers = iter(rows)
+            try:
+                async for _, result in results:
+                    row = next(numbers)
+                    if isinstance(result, Description):
+                        await pending.add(keys[row], result)
+                    elif on_error == "fail":
+                        raise result
+                    else:
+                        failed[row] = result
+                    step()
+            except BaseException:
+                # What ends this matters more than that the last few results can no longer be confirmed.
+                with suppress(QafmError):
+                    await pending.keep(retry_s=0)
+                raise
+            await pending.keep()
+    return failed
+
+
+class _Pending:
+    """Descriptions that wait for the server to confirm that they are all of one model."""
+
+    def __init__(self, client: ReidClient, journal: Journal) -> None:
+        self._client = client
+        self._journal = journal
+        self._described: list[tuple[bytes, Description]] = []
+        self._since = time.monotonic()
+
+    async def add(self, key: bytes, description: Description) -> None:
+        self._described.append((key, description))
+        if len(self._described) >= _CONFIRM_EVERY or time.monotonic() - self._since > _CONFIRM_AFTER_S:
+            await self.keep()
+
+    async def keep(self, retry_s: float | None = None) -> None:
+        """Raises ModelChanged, and keeps none of them, where the server serves another model now."""
+        described, self._described = self._described, []
+        if described:
+            await self._client.confirm_model(retry_s)
+            self._journal.add(described)
+        self._since = time.monotonic()
+
+
+def _accuracies(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadAccuracy]:
+    """Over all images whose identity is annotated: distractors are not."""
+    probabilities, labels = [], []
+    for side in sides:
+        assert side.attributes is not None, "descriptors straight from the server have attributes"
+        for pid, row in zip(side.pids.tolist(), side.attributes, strict=True):
+            if pid in attributes:
+                probabilities.append(row)
+                labels.append(attributes[pid])
+    return head_accuracies(np.stack(probabilities), np.stack(labels)) if labels else {}
+
+
+def _gather(names: Sequence[str], crops: Sequence[Crop], records: Records, part: slice, model: str) -> Descriptors:
+    """The descriptors of a part of the records."""
+    rows, places = records.rows[part].tolist(), records.places[part]
+    kept = records.kept.dtype.names or ()
+    return Descriptors(
+        pids=np.array([crops[row].pid for row in rows], dtype=np.int64),
+        camids=np.array([crops[row].camid for row in rows], dtype=np.int64),
+        paths=np.array([names[row] for row in rows], dtype=np.str_),
+        model=model,
+        **{field.array: records.kept[field.name][places] for field in RECORD if field.name in kept},
+    )

@@ -1,0 +1,54 @@
+"""Lists of an evaluation's images, as CSV: queries.csv and images.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from client.evaluation.ablation import Ablation, known
+from qafm.files import whole_file
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import Metrics
+
+QUERIES_FILE, IMAGES_FILE = "queries.csv", "images.csv"
+
+
+def write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
+    """One line a query as CSV; without a true match it has no AP and no first match."""
+    columns = (known(query.paths), query.pids, query.camids, metrics.average_precision, metrics.first_match)
+    rows = [
+        [*image, f"{precision:.6g}" if first else "", first or ""]
+        for *image, precision, first in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    _write(path, [["path", "pid", "camid", "ap", "first_match"], *rows])
+
+
+def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation: Ablation) -> None:
+    """One line an image as CSV: what is wrong with it, Q, α; of a query also its AP fused and by each branch's cosine.
+
+    A gallery image has no AP, nor has a query without a true match: their fields are empty.
+    """
+    fused, apn, apan, *_ = ablation.rows
+    recorded = ablation.degradation.recorded if ablation.degradation else {}
+    unknown = np.full(len(gallery), np.nan)
+    rows: list[list[object]] = [["path", "kind", "strength", "identifiability", "alpha", "ap", "ap_apn", "ap_apan"]]
+    for side, precisions in (
+        (query, [row.metrics.average_precision for row in (fused, apn, apan)]),
+        (gallery, [unknown] * 3),
+    ):
+        columns = (known(side.identifiability), known(side.alpha), *precisions)
+        for image, *numbers in zip(known(side.paths).tolist(), *columns, strict=True):
+            cells = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
+            rows.append([image, *recorded.get(image, ("", "")), *cells])
+    _write(path, rows)
+
+
+def _write(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    with whole_file(path) as file:
+        file.write(text.getvalue().encode())

@@ -1,0 +1,186 @@
+"""report.html: what an evaluation found, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from client.evaluation import baseline
+from client.evaluation.ablation import Ablation, correlation
+from client.evaluation.describing import FailedImage
+from client.page import crop, page
+from client.report.examples import crops_by_quality, lists_of_queries
+from client.report.report import METRIC_LABELS, Report
+from qafm.attributes import HeadAccuracy
+from qafm.retrieval.metrics import PROTOCOL, Metrics
+from qafm.retrieval.verification import OperatingPoint
+
+PAPER = {"rank1": 0.9305, "rank5": 0.9762, "rank10": 0.9860, "mAP": 0.8334}
+"""What the paper reports for QAFM on Market-1501, whose test set has so many:"""
+PAPER_QUERIES, PAPER_GALLERY = 3_368, 15_913
+
+_RERANKED_NOTE = (
+    "Re-ranked: k-reciprocal encoding (Zhong et al. 2017), which looks at all queries at once; a single request cannot."
+)
+
+
+def report_page(report: Report) -> str:
+    """The whole page, its pictures in it."""
+    metrics = report.metrics
+    skipped = f", {metrics.skipped_queries:,} of them without a true match" if metrics.skipped_queries else ""
+    body = f"""<header>
+<h1>Person re-identification</h1>
+<p>{escape(report.data)} at {escape(report.url)}, {escape(report.created)}<br>
+Model {escape(report.model)}<br>
+{metrics.queries:,} queries{skipped}; {metrics.gallery:,} gallery images</p>
+</header>
+{_failures(report.failed_images)}
+<section class="tiles">{"".join(_tile(report, name) for name in ("rank1", "mAP", "mINP"))}</section>
+<section><h2>Metrics</h2>
+<table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain
+{'<th class="n">Re-ranked' if report.reranked else ""}<th class="n">Paper</thead>
+<tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
+<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images. {_paper_note(metrics)}
+{_RERANKED_NOTE if report.reranked else ""}</p></section>
+{_charts(report)}
+{crops_by_quality(report.examples) if report.examples else ""}
+{_verification(report.verification)}
+{_ablation(report.ablation)}
+{_attributes(report.attributes)}
+{_heatmaps(report.heatmaps)}
+{lists_of_queries(report.examples) if report.examples else ""}
+<section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
+<section><h2>Time</h2>{_facts(report.timings)}</section>
+<section><h2>What was served</h2>{_facts(dict(report.manifest.content))}</section>"""
+    return page(f"QAFM evaluation: mAP {_percent(metrics.mAP)}", body)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}"
+
+
+def _tile(report: Report, name: str) -> str:
+    value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
+    reached, mark = f"{100 * value:.1f}", f"{100 * yardstick:.1f}"
+    return f"""
+<div class="tile"><div class="label">{METRIC_LABELS[name]}</div>
+<div class="value">{reached}<small>%</small></div>
+<div class="bar" aria-hidden="true"><i style="width:{reached}%"></i><b style="left:{mark}%"></b></div>
+<div class="note">baseline {mark} %</div></div>"""
+
+
+def _metric_row(report: Report, name: str) -> str:
+    value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
+    numbers = [_percent(value), _percent(yardstick), f"{100 * (value - yardstick):+.2f}"]
+    if report.reranked:
+        numbers.append(_percent(getattr(report.reranked, name)))
+    numbers.append(_percent(PAPER[name]) if name in PAPER else "")
+    return f"<tr><th>{METRIC_LABELS[name]}" + "".join(f'<td class="n">{number}' for number in numbers)
+
+
+def _paper_note(metrics: Metrics) -> str:
+    note = "Paper: what it reports for Market-1501"
+    if (metrics.queries, metrics.gallery) == (PAPER_QUERIES, PAPER_GALLERY):
+        return f"{note}."
+    return (
+        f"{note}, {PAPER_QUERIES:,} queries and {PAPER_GALLERY:,} gallery images: this is another test, so the two "
+        "cannot be compared."
+    )
+
+
+def _failures(failed: tuple[FailedImage, ...]) -> str:
+    if not failed:
+        return ""
+    rows = "".join(f"<tr><th>{escape(image.path)}<td>{escape(image.reason)}" for image in failed)
+    return f"""<section class="failed"><h2>Images that could not be described: {len(failed):,}</h2>
+<p>They are left out of every number below.</p><table><tbody>{rows}</tbody></table></section>"""
+
+
+def _charts(report: Report) -> str:
+    # Only who writes a page waits for matplotlib.
+    from client.report.charts import cmc_curve, histogram, scatter
+
+    charts, note = [cmc_curve(report.metrics, report.baseline)], ""
+    if report.alpha is not None and report.identifiability is not None:
+        charts += [
+            histogram(report.identifiability, "identifiability score Q"),
+            histogram(report.alpha, "weight α"),
+            scatter(report.identifiability, report.alpha, "identifiability score Q", "weight α"),
+        ]
+        r = correlation(report.identifiability, report.alpha)
+        note = "" if r is None else f" Pearson's r of the two is {r:+.2f}."
+    return f"""<section><h2>Curves</h2><div class="charts">{"".join(charts)}</div>
+<p class="note">Q is higher for a picture that is harder to identify. α is the weight of the visual branch.{note}</p>
+</section>"""
+
+
+def _verification(points: list[OperatingPoint]) -> str:
+    if not points:
+        return ""
+    rows = "".join(
+        f'<tr><th>{point.false_positive_rate:g}<td class="n">{_percent(point.true_positive_rate)}'
+        f'<td class="n">{point.threshold:.4f}'
+        for point in points
+    )
+    return f"""<section><h2>One threshold for all pairs</h2>
+<table><thead><tr><th>False positive rate<th class="n">True positive rate, %<th class="n">Distance</thead>
+<tbody>{rows}</tbody></table>
+<p class="note">Taking each query and gallery image for one person up to this Euclidean distance of their descriptors
+accepts this part of the pairs of two people, and of the pairs of one person by two cameras.</p></section>"""
+
+
+def _ablation(ablation: Ablation | None) -> str:
+    """Table 4 of the paper, with a column for each level of degradation where that is recorded."""
+    if ablation is None:
+        return ""
+    levels = ablation.degradation.queries if ablation.degradation else {}
+    heads = "".join(f'<th class="n">mAP, {escape(name)} ({count:,})' for name, count in levels.items())
+    rows = ""
+    for name, weights, fractions in ablation.table():
+        cells = ["" if one is None else f"{one:.1f}" for one in weights]
+        cells += ["" if one is None else _percent(one) for one in fractions]
+        rows += f"<tr><th>{escape(name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
+    return f"""<section><h2>α and the branches (the paper's Table 4)</h2>
+<table><thead><tr><th><th class="n">α<th class="n">Paper's α<th class="n">Rank-1<th class="n">Rank-5<th class="n">mAP
+{heads}</thead><tbody>{rows}</tbody></table>
+<p class="note">In per cent. α is the weight of APN; the paper's table has 1 − α. α here: mean
+{ablation.alpha_mean:.3f}, standard deviation {ablation.alpha_sd:.4f}.</p></section>"""
+
+
+def _attributes(attributes: dict[str, HeadAccuracy]) -> str:
+    if not attributes:
+        return ""
+    rows = "".join(
+        f'<tr><th>{escape(name)}<td class="n">{_percent(head.accuracy)}<td class="n">{_percent(head.majority)}'
+        f'<td class="n">{head.images:,}'
+        for name, head in attributes.items()
+    )
+    return f"""<section><h2>Attributes</h2>
+<table><thead><tr><th><th class="n">Accuracy<th class="n">Most frequent value<th class="n">Images</thead>
+<tbody>{rows}</tbody></table>
+<p class="note">In per cent, over query and gallery images whose identity is annotated. Always answering the most
+frequent value would reach the second column.</p></section>"""
+
+
+def _heatmaps(heatmaps: Mapping[str, bytes]) -> str:
+    if not heatmaps:
+        return ""
+    figures = "".join(crop(picture, f"heat maps of {name}", escape(name)) for name, picture in heatmaps.items())
+    return f"""<section><h2>What the branches look at</h2><div class="maps">{figures}</div>
+<p class="note">The crop; where the appearance branch's features are large; where those of the attribute branch are.</p>
+</section>"""
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    """A table of names and values; a value that is itself a table is shown inside."""
+    rows = "".join(f"<tr><th>{escape(str(name))}<td>{_fact(value)}" for name, value in facts.items())
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return _facts(value)
+    if isinstance(value, list):
+        return ", ".join(_fact(entry) for entry in value)
+    return escape(f"{value:.6g}" if isinstance(value, float) else str(value))
