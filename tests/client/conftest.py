@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from client.commands.app import main
 from qafm.contract import ENSEMBLES, FUSION, MANIFEST_PARAMETER, MODELS
+from tests.support.pictures import PICTURES
 
 
 @dataclass
@@ -190,6 +191,15 @@ def guarded_peer(certificates) -> Iterator[PeerServer]:
     )
     with running(PeerServer(), credentials) as servicer:
         yield servicer
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Pictures that the peer has descriptors for."""
+    for name, picture in PICTURES.items():
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(picture)
+    return tmp_path / "data"
 
 
 @pytest.fixture

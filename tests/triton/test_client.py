@@ -178,7 +178,7 @@ def test_describing_by_library(triton_server, dataset):
     async def work():
         async with ReidClient(triton_server.grpc_url) as client:
             several = client.describe_many([good, b"text", good.read_bytes()], return_errors=True)
-            return [result async for result in several], await client.describe(good, alpha=0.5)
+            return [result async for _, result in several], await client.describe(good, alpha=0.5)
 
     (first, failed, again), fixed = asyncio.run(work())
     assert isinstance(failed, InvalidImage)

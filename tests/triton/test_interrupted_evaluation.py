@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from client.evaluate import JOURNAL_FILE
 from server import TritonServer
 from synthetic import Recipe, make_dataset
+from tests.support.seeded_repository import make_seeded_repository
 
 pytestmark = pytest.mark.triton
 
@@ -41,11 +41,14 @@ def ended(process):
     return process.returncode, errors
 
 
+def journals(report):
+    return list(report.glob("descriptions-*.journal"))
+
+
 def wait_for(report, images):
     """Until the journal holds so many images."""
     deadline = time.monotonic() + 60
-    journal = report / JOURNAL_FILE
-    while not journal.is_file() or journal.stat().st_size < images * RECORD_BYTES:
+    while sum(path.stat().st_size for path in journals(report)) < images * RECORD_BYTES:
         assert time.monotonic() < deadline, f"{images} images were not described within a minute"
         time.sleep(0.01)
 
@@ -64,7 +67,7 @@ def known(errors):
 def undisturbed(triton_server, dataset, tmp_path_factory):
     report = tmp_path_factory.mktemp("undisturbed")
     assert ended(start(triton_server, dataset, report))[0] == 0
-    assert not (report / JOURNAL_FILE).exists()
+    assert not journals(report)
     return result(report)
 
 
@@ -106,3 +109,23 @@ def test_a_server_that_stays_away_ends_the_run_in_time_and_keeps_what_was_done(
     code, errors = ended(start(triton_server, dataset, tmp_path))
     assert code == 0 and known(errors) >= 2
     assert result(tmp_path) == undisturbed
+
+
+def test_a_server_that_comes_back_with_another_model_ends_the_run_and_nothing_is_mixed(
+    exported_repository, dataset, undisturbed, tmp_path
+):
+    other = make_seeded_repository(tmp_path / "other", seed=1)
+    report = tmp_path / "report"
+    with TritonServer(exported_repository) as server:
+        port = int(server.grpc_url.rsplit(":", 1)[1])
+        process = start(server, dataset, report, "--retry", "60")
+        wait_for(report, 2)
+        os.kill(server.pid, signal.SIGKILL)
+    with TritonServer(other, grpc_port=port):
+        code, errors = ended(process)
+    assert code == 2 and "has come back with another model" in errors
+    assert not (report / "report.json").exists() and not (report / "gallery.npz").exists()
+    with TritonServer(exported_repository) as server:
+        code, errors = ended(start(server, dataset, report))
+    assert code == 0 and known(errors) >= 2
+    assert result(report) == undisturbed

@@ -19,6 +19,7 @@ from client.evaluation.identity import DatasetIdentity
 from client.evaluation.journal import Journal, key_of, other_journals
 from qafm.errors import InvalidSettings, RequestFailed, ServerUnreachable
 from qafm.record import RECORD
+from tests.support.pictures import PICTURES
 
 DATASET = DatasetIdentity("f0", "1a")
 OUTPUTS = [field.tensor.name for field in RECORD]
@@ -169,24 +170,6 @@ def test_a_key_is_of_the_name_and_the_version_of_an_image(tmp_path):
     image.write_bytes(b"12")
     os.utime(image, (1, 1))
     assert len({*keys, key_of("query/a.jpg", image)}) == 5 and {len(key) for key in keys} == {16}
-
-
-PICTURES = {
-    "query/0001_c1s1_000001_00.jpg": b"1 query",
-    "query/0002_c1s1_000001_00.jpg": b"2 query",
-    "bounding_box_test/0000_c3s1_000001_00.jpg": b"0 other",
-    "bounding_box_test/0001_c2s1_000001_00.jpg": b"1 match",
-    "bounding_box_test/0002_c2s1_000001_00.jpg": b"2 match",
-}
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    """Pictures that the peer has descriptors for."""
-    for name, picture in PICTURES.items():
-        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / name).write_bytes(picture)
-    return tmp_path / "data"
 
 
 def describe(peer, dataset, folder, on_error="skip", warnings=None, limit=None):

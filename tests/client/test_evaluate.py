@@ -1,0 +1,174 @@
+"""Evaluations that something comes between: another model, another evaluation, another dataset, a broken number."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from client import ReidClient
+from client.evaluate import evaluate_dataset
+from client.progress import quiet
+from qafm.contract import QAFM, QAFM_FIXED_ALPHA
+from qafm.errors import InvalidSettings
+from tests.support.pictures import PICTURES
+
+
+def manifest_of(fingerprint):
+    return json.dumps({"format": 2, "fingerprints": {QAFM: fingerprint, QAFM_FIXED_ALPHA: "cccc-dddd"}})
+
+
+@pytest.fixture(autouse=True)
+def named(peer):
+    peer.manifest = manifest_of("aaaa-bbbb")
+
+
+def run(client, peer, dataset, report, *more):
+    return client("eval", "--data", dataset, "--report", report, "--url", peer.url, "--concurrency", "1", *more)
+
+
+def change_after(peer, monkeypatch, images, *, unavailable):
+    """Have the peer replaced by a server with another model once it has answered for so many images."""
+    answer = type(peer)._answer
+
+    def replaced(self, request, place):
+        if len(self.requests) >= images and self.manifest != manifest_of("zzzz-zzzz"):
+            self.manifest = manifest_of("zzzz-zzzz")
+            self.fail_late = unavailable
+        return answer(self, request, place)
+
+    monkeypatch.setattr(type(peer), "_answer", replaced)
+
+
+@pytest.mark.parametrize("unavailable", [0, 1], ids=["unseen", "seen as an outage"])
+def test_another_model_half_way_ends_it_and_what_was_kept_stays(
+    client, peer, dataset, tmp_path, monkeypatch, unavailable
+):
+    report = tmp_path / "report"
+    change_after(peer, monkeypatch, 3, unavailable=unavailable)
+    code, _, errors = run(client, peer, dataset, report)
+    assert code == 2 and "has come back with another model: first it served aaaa-bbbb/qafm" in errors
+    assert "Results of the two do not mix" in errors
+    assert not list(report.glob("*.npz")) and not (report / "report.json").exists()
+    (journal,) = report.glob("*.journal")
+    assert journal.name == "descriptions-aaaa-bbbb-qafm.journal"
+
+
+def test_records_since_the_last_agreement_are_dropped_and_those_before_stay(
+    client, peer, dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("client.evaluation.describing._CONFIRM_EVERY", 2)
+    report = tmp_path / "report"
+    change_after(peer, monkeypatch, 4, unavailable=0)
+    assert run(client, peer, dataset, report)[0] == 2
+    monkeypatch.undo()
+    peer.manifest = manifest_of("aaaa-bbbb")
+    peer.requests.clear()
+    run(client, peer, dataset, report)
+    assert len(peer.requests) == len(PICTURES) - 2
+
+
+def test_the_report_and_the_descriptors_say_which_model_they_are_of(peer, dataset, tmp_path, monkeypatch):
+    no_baseline(monkeypatch)
+    report = asyncio.run(evaluated(peer, dataset, tmp_path))
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["model"] == report.model == "aaaa-bbbb/qafm" and content["format"] == 2
+    assert "aaaa-bbbb/qafm" in (tmp_path / "report.html").read_text()
+    for name in ("query.npz", "gallery.npz"):
+        with np.load(tmp_path / name) as file:
+            assert file["model"].item() == "aaaa-bbbb/qafm"
+    assert not list(tmp_path.glob("*.journal"))
+
+
+def no_baseline(monkeypatch):
+    """The files of these tests are no pictures: the baseline cannot read them."""
+    monkeypatch.setattr("client.evaluate.describe_by_colour", lambda root, images, step: images)
+
+
+async def evaluated(peer, dataset, folder, **options):
+    async with ReidClient(peer.url) as client:
+        return await evaluate_dataset(client, dataset, folder, **options)
+
+
+def test_an_evaluation_holds_its_folder_to_the_end(peer, dataset, tmp_path, monkeypatch):
+    """Not only while it describes: the first one's end would take the second one's journal away."""
+    no_baseline(monkeypatch)
+    refused = []
+
+    @contextmanager
+    def during_the_baseline(name, total):
+        if name == "baseline":
+            with pytest.raises(InvalidSettings, match="another evaluation is writing there"):
+                asyncio.run(evaluated(peer, dataset, tmp_path))
+            refused.append(name)
+        with quiet(name, total) as step:
+            yield step
+
+    asyncio.run(evaluated(peer, dataset, tmp_path, progress=during_the_baseline))
+    assert refused == ["baseline"] and (tmp_path / "report.json").exists()
+    asyncio.run(evaluated(peer, dataset, tmp_path))
+
+
+def test_another_dataset_does_not_replace_a_report_nor_a_journal(client, peer, dataset, tmp_path, monkeypatch):
+    no_baseline(monkeypatch)
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    (other / "query/0001_c1s1_000001_00.jpg").rename(other / "query/0001_c1s1_000002_00.jpg")
+    asyncio.run(evaluated(peer, dataset, tmp_path / "report"))
+    before = (tmp_path / "report/report.json").read_bytes()
+    peer.requests.clear()
+    code, _, errors = run(client, peer, other, tmp_path / "report")
+    assert code == 2 and "is the report of another dataset" in errors and "another --report" in errors
+    assert (tmp_path / "report/report.json").read_bytes() == before and peer.requests == []
+
+    moved = tmp_path / "moved"
+    dataset.rename(moved)
+    asyncio.run(evaluated(peer, moved, tmp_path / "report"))
+    (moved / "query/0002_c1s2_000001_00.jpg").write_bytes(b"2 query")
+    asyncio.run(evaluated(peer, moved, tmp_path / "report"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"data": "elsewhere", "mAP": 0.5}', "is the report of another dataset, elsewhere"),
+        ('{"format": 3, "data": "x"}', "of a newer version of this client"),
+        ("[]", "expected a report of this client, got something else"),
+        ("no JSON", "expected a report of this client, got something else"),
+        ('{"mAP": 0.5}', "expected a report of this client, got something else"),
+    ],
+)
+def test_a_report_that_cannot_be_replaced(client, peer, dataset, tmp_path, content, message):
+    (tmp_path / "report.json").write_text(content)
+    code, _, errors = run(client, peer, dataset, tmp_path)
+    assert code == 2 and message in errors and "another --report" in errors
+    assert (tmp_path / "report.json").read_text() == content and peer.requests == []
+
+
+def test_a_report_of_format_1_is_of_the_folder_that_it_names(peer, dataset, tmp_path, monkeypatch):
+    no_baseline(monkeypatch)
+    (tmp_path / "report.json").write_text(json.dumps({"data": str(dataset), "mAP": 0.5}))
+    asyncio.run(evaluated(peer, dataset, tmp_path))
+    assert json.loads((tmp_path / "report.json").read_text())["format"] == 2
+
+
+def test_one_number_that_is_not_finite_fails_its_image_and_the_next_run_asks_for_it_again(
+    peer, dataset, tmp_path, monkeypatch
+):
+    no_baseline(monkeypatch)
+    answer = type(peer)._answer
+
+    def broken_once(self, request, place):
+        self.not_finite = "DESCRIPTOR" if len(self.requests) == 4 else None
+        return answer(self, request, place)
+
+    monkeypatch.setattr(type(peer), "_answer", broken_once)
+    report = asyncio.run(evaluated(peer, dataset, tmp_path, concurrency=1))
+    (failed,) = report.failed_images
+    assert failed.path == list(PICTURES)[3] and "DESCRIPTOR has a value that is not finite" in failed.reason
+    again = asyncio.run(evaluated(peer, dataset, tmp_path))
+    assert again.failed_images == () and len(peer.requests) == len(PICTURES) + 1
