@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -12,11 +11,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
+
+from qafm.files import write_json
+
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")]
+Out = Annotated[Path, typer.Option(help="Where the result goes, as JSON.")]
+ROUNDS = 7
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str, promised: st
     return Ratio(slow, fast, float(np.median(each)), float(each.min()), float(each.max()), promised)
 
 
-def describe_machine(packages: tuple[str, ...]) -> dict[str, Any]:
+def machine(packages: Iterable[str]) -> dict[str, Any]:
     """What a measurement was made on and with."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
@@ -71,12 +78,43 @@ def describe_machine(packages: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def conclude(console: Console, out: Path, machine: Mapping[str, Any], ratios: Iterable[Ratio], **measured: Any) -> None:
-    """Say the ratios, and write everything to `out` as JSON."""
+def show(console: Console, title: str, seconds: Mapping[str, list[float]]) -> None:
+    """A table of the median and the range of each variant, in milliseconds."""
+    table = Table(title, "median ms", "lowest", "highest")
+    for name, each in seconds.items():
+        table.add_row(name, *(f"{1000 * value:,.1f}" for value in (np.median(each), min(each), max(each))))
+    console.print(table)
+
+
+def conclude(console: Console, out: Path, ratios: Iterable[Ratio], packages: Iterable[str], **measured: Any) -> None:
+    """Say the ratios, and write everything to `out` as JSON, with what it was measured on."""
     listed = list(ratios)
-    for one in listed:
-        console.print(str(one), highlight=False)
+    for each in listed:
+        console.print(str(each), highlight=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    result = {"machine": machine, **measured, "ratios": [asdict(one) for one in listed]}
-    out.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(out, {"machine": machine(packages), **measured, "ratios": [asdict(each) for each in listed]})
     console.print(f"written: {out}")
+
+
+def compare(
+    variants: Mapping[str, Callable[[], float | None]],
+    rounds: int,
+    *,
+    title: str,
+    ratios: Iterable[tuple[str, str, str]],
+    out: Path,
+    packages: Iterable[str],
+    per: int = 1,
+    **measured: Any,
+) -> None:
+    """A whole benchmark: time variants in turns, show them, and say and keep their ratios.
+
+    ratios: (slow, fast, promised). per: how much a variant does in a round of what is counted, such as images.
+    measured: what else goes into `out`.
+    """
+    console = Console()
+    taken = interleave(variants, rounds, console=console)
+    seconds = {name: [total / per for total in each] for name, each in taken.items()}
+    show(console, title, seconds)
+    found = [ratio(seconds, slow, fast, promised) for slow, fast, promised in ratios]
+    conclude(console, out, found, packages, rounds=rounds, seconds=seconds, **measured)

@@ -21,7 +21,8 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -31,19 +32,18 @@ import torch
 import typer
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.aio import InferenceServerClient as AsyncClient
 
 from bench import views_loop
-from bench.measure import conclude, describe_machine, interleave, ratio
+from bench.measure import ROUNDS, Out, Rounds, conclude, interleave, ratio, show
 from client import ReidClient
 from client.load import find_perf_analyzer, load_test
 from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
 from export.precision import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
-from qafm.contract import IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, graph_path
+from qafm.contract import CROP, IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, VIEWS, graph_path
 from qafm.datasets.market1501 import Crop, list_split
 from qafm.errors import LoadTestFailed
 from qafm.images import decode
@@ -83,11 +83,11 @@ class Bfloat16Pipeline(TorchPipeline):
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    rounds: Rounds = ROUNDS,
     images: Annotated[int, typer.Option(min=8, help="Crops that each variant describes in a round.")] = 8,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests in flight where throughput is measured.")] = 3,
     run: Annotated[Path | None, typer.Option(help="A run whose networks to take; untrained ones otherwise.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/serving.json"),
+    out: Out = Path("build/bench/serving.json"),
 ) -> None:
     """Time the served ensemble against its floor and its peers."""
     console = Console()
@@ -105,78 +105,98 @@ def main(
         with console.status("exporting"):
             install(networks, float32, {"run": str(run)})
             _quantise(float32, int8, crops)
-
-        def served(
-            url: str,
-            *,
-            sent: Sequence[bytes] = files,
-            model: str = QAFM,
-            concurrency: int = 1,
-            requests: int = REQUESTS // 2,
-        ) -> float:
-            flight = (concurrency, concurrency, 1)
-            (load,) = load_test(
-                url, model, sent, concurrency=flight, requests=requests, stability=1000, perf_analyzer=perf_analyzer
-            )
-            return 1 / load.images_per_second
-
         with TritonServer(int8) as server, TritonServer(float32) as server32:
-            url, url32, busy = server.grpc_url, server32.grpc_url, f"{in_flight} in flight"
-            compared = {
+            served = Served(server.grpc_url, files, perf_analyzer)
+            served32 = Served(server32.grpc_url, files, perf_analyzer)
+            in_process = {
                 "floor, int8": partial(_in_process, OnnxPipeline(int8), files),
-                "served, int8": partial(served, url, requests=REQUESTS),
-                f"served, int8, {busy}": partial(served, url, concurrency=in_flight, requests=REQUESTS),
-                f"client, int8, {busy}": lambda: asyncio.run(_by_library(url, files, in_flight)),
-                f"views by client, int8, {busy}": lambda: asyncio.run(_model_by_model(url, files, in_flight)),
-                f"fixed α, int8, {busy}": partial(
-                    served, url, model=QAFM_FIXED_ALPHA, concurrency=in_flight, requests=REQUESTS
-                ),
                 "floor, float32": partial(_in_process, OnnxPipeline(float32), files),
-                "served, float32": partial(served, url32),
-                f"served, float32, {busy}": partial(served, url32, concurrency=in_flight),
                 "paper, float32": partial(_in_process, PaperPipeline(networks), files[:2]),
                 "PyTorch, bfloat16": partial(_in_process, Bfloat16Pipeline(networks), files[:4]),
             }
-            growth = {
-                **{f"{count} in flight": partial(served, url, concurrency=count) for count in IN_FLIGHT},
-                **{f"{count} in a request": partial(_batched, url, files, count) for count in BATCHES},
-                **{
-                    f"{width}x{height}": partial(served, url, sent=_scaled(files, width, height))
-                    for width, height in SIZES
-                },
-            }
-            seconds = interleave(compared, rounds, console=console)
-            grown = interleave(growth, min(rounds, 3), console=console)
-
-    ratios = [
-        ratio(seconds, "floor, int8", f"served, int8, {busy}", promised="at least 0.95"),
-        ratio(seconds, "served, int8", "floor, int8", promised="at most 1.10"),
-        ratio(seconds, "floor, float32", f"served, float32, {busy}"),
-        ratio(seconds, "served, float32", "floor, float32"),
-        ratio(seconds, "paper, float32", f"served, int8, {busy}", promised="at least 5"),
-        ratio(seconds, "paper, float32", f"client, int8, {busy}"),
-        ratio(seconds, f"served, float32, {busy}", f"served, int8, {busy}", promised="at least 3"),
-        ratio(seconds, f"served, int8, {busy}", f"client, int8, {busy}", promised="at least 0.97"),
-        ratio(seconds, f"fixed α, int8, {busy}", f"served, int8, {busy}", promised="at most 0.125"),
-        ratio(seconds, f"views by client, int8, {busy}", f"served, int8, {busy}"),
-        ratio(seconds, "PyTorch, bfloat16", f"served, int8, {busy}"),
-    ]
-    for title, found in (("one image, full ResNet-50", seconds), ("growth of: served, int8", grown)):
-        table = Table(title, "median ms", "lowest", "highest")
-        for variant, each in found.items():
-            table.add_row(variant, *(f"{1000 * value:.0f}" for value in (np.median(each), min(each), max(each))))
-        console.print(table)
+            seconds = interleave(in_process | _compared(served, served32, in_flight), rounds, console=console)
+            grown = interleave(_growth(served), min(rounds, 3), console=console)
+    show(console, "one image, full ResNet-50", seconds)
+    show(console, "growth of: served, int8", grown)
     conclude(
         console,
         out,
-        describe_machine(("torch", "onnxruntime", "tritonclient", "numpy", "pillow")),
-        ratios,
+        [ratio(seconds, *names) for names in _ratios(f"{in_flight} in flight")],
+        ("torch", "onnxruntime", "tritonclient", "numpy", "pillow"),
         networks=str(run) if run else "untrained",
         rounds=rounds,
         images=images,
         seconds_per_image=seconds,
         growth=grown,
     )
+
+
+@dataclass(frozen=True)
+class Served:
+    """An ensemble on a server, asked by perf_analyzer: called, it returns the seconds of one image."""
+
+    url: str
+    files: Sequence[bytes]
+    perf_analyzer: str
+
+    def __call__(
+        self,
+        *,
+        sent: Sequence[bytes] | None = None,
+        model: str = QAFM,
+        concurrency: int = 1,
+        requests: int = REQUESTS // 2,
+    ) -> float:
+        (load,) = load_test(
+            self.url,
+            model,
+            sent or self.files,
+            concurrency=(concurrency, concurrency, 1),
+            requests=requests,
+            stability=1000,
+            perf_analyzer=self.perf_analyzer,
+        )
+        return 1 / load.images_per_second
+
+
+def _compared(served: Served, served32: Served, in_flight: int) -> dict[str, Callable[[], float]]:
+    """What is asked of the two servers, in int8 and in float32."""
+    url, files, busy = served.url, served.files, f"{in_flight} in flight"
+    many = {"concurrency": in_flight, "requests": REQUESTS}
+    return {
+        "served, int8": partial(served, requests=REQUESTS),
+        f"served, int8, {busy}": partial(served, **many),
+        f"client, int8, {busy}": lambda: asyncio.run(_by_library(url, files, in_flight)),
+        f"views by client, int8, {busy}": lambda: asyncio.run(_model_by_model(url, files, in_flight)),
+        f"fixed α, int8, {busy}": partial(served, model=QAFM_FIXED_ALPHA, **many),
+        "served, float32": served32,
+        f"served, float32, {busy}": partial(served32, concurrency=in_flight),
+    }
+
+
+def _growth(served: Served) -> dict[str, Callable[[], float]]:
+    return {
+        **{f"{count} in flight": partial(served, concurrency=count) for count in IN_FLIGHT},
+        **{f"{count} in a request": partial(_batched, served.url, served.files, count) for count in BATCHES},
+        **{f"{width}x{height}": partial(served, sent=_scaled(served.files, width, height)) for width, height in SIZES},
+    }
+
+
+def _ratios(busy: str) -> list[tuple[str, str, str]]:
+    """(slow, fast, promised)"""
+    return [
+        ("floor, int8", f"served, int8, {busy}", "at least 0.95"),
+        ("served, int8", "floor, int8", "at most 1.10"),
+        ("floor, float32", f"served, float32, {busy}", ""),
+        ("served, float32", "floor, float32", ""),
+        ("paper, float32", f"served, int8, {busy}", "at least 5"),
+        ("paper, float32", f"client, int8, {busy}", ""),
+        (f"served, float32, {busy}", f"served, int8, {busy}", "at least 3"),
+        (f"served, int8, {busy}", f"client, int8, {busy}", "at least 0.97"),
+        (f"fixed α, int8, {busy}", f"served, int8, {busy}", "at most 0.125"),
+        (f"views by client, int8, {busy}", f"served, int8, {busy}", ""),
+        ("PyTorch, bfloat16", f"served, int8, {busy}", ""),
+    ]
 
 
 def _draw(folder: Path, count: int) -> list[Crop]:
@@ -234,8 +254,8 @@ async def _model_by_model(url: str, files: Sequence[bytes], in_flight: int) -> f
     async def describe(data: bytes) -> None:
         async with turns:
             seen = await asyncio.to_thread(lambda: views(decode(data))[np.newaxis])
-            crop = {"CROP": np.ascontiguousarray(seen[:, 0])}
-            found = await asyncio.gather(ask("apn", crop), ask("apan", crop), ask("iqa", {"VIEWS": seen}))
+            crop = {CROP.name: np.ascontiguousarray(seen[:, 0])}
+            found = await asyncio.gather(ask("apn", crop), ask("apan", crop), ask("iqa", {VIEWS.name: seen}))
             tensors = {name: values for outputs in found for name, values in outputs.items()}
             await ask("fusion", tensors | await ask("alpha", tensors))
 

@@ -14,11 +14,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bench import views_loop
-from bench.measure import conclude, describe_machine, interleave, ratio
+from bench.measure import ROUNDS, Out, Rounds, compare
 from qafm.perturbations import views
 
 SIZES = ((64, 128), (400, 1000))
@@ -26,31 +24,29 @@ SIZES = ((64, 128), (400, 1000))
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    rounds: Rounds = ROUNDS,
     crops: Annotated[int, typer.Option(min=1, help="Different crops in each round.")] = 20,
-    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/views.json"),
+    out: Out = Path("build/bench/views.json"),
 ) -> None:
     """Time the views against the loop."""
-    console = Console()
     generator = np.random.default_rng(0)
     drawn = {
         f"{width}x{height}": generator.integers(0, 256, (crops, height, width, 3), dtype=np.uint8)
         for width, height in SIZES
     }
-    variants = {
-        f"{name}, {size}": partial(_each, make, pixels)
-        for size, pixels in drawn.items()
-        for name, make in (("loop", views_loop.views), ("views", views))
-    }
-    seconds = {
-        name: [total / crops for total in each] for name, each in interleave(variants, rounds, console=console).items()
-    }
-    ratios = [ratio(seconds, f"loop, {size}", f"views, {size}", promised="at least 3") for size in drawn]
-    table = Table("one crop, one thread", "median ms")
-    for name, each in seconds.items():
-        table.add_row(name, f"{1000 * np.median(each):.2f}")
-    console.print(table)
-    conclude(console, out, describe_machine(("numpy", "pillow")), ratios, rounds=rounds, seconds=seconds)
+    compare(
+        {
+            f"{name}, {size}": partial(_each, make, pixels)
+            for size, pixels in drawn.items()
+            for name, make in (("loop", views_loop.views), ("views", views))
+        },
+        rounds,
+        title="one crop, one thread",
+        ratios=[(f"loop, {size}", f"views, {size}", "at least 3") for size in drawn],
+        out=out,
+        packages=("numpy", "pillow"),
+        per=crops,
+    )
 
 
 def _each(make: Callable[[np.ndarray], np.ndarray], crops: np.ndarray) -> None:
