@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from client.commands.bench import measure_load
 from client.commands.connection import Connection, connected
@@ -19,7 +21,21 @@ from qafm.errors import QafmError
 # `--help` loads every one of these modules. So they import what takes long to load, such as NumPy and gRPC, in their
 # functions, and do without `from __future__ import annotations`: typer would evaluate each annotation several times.
 
+
+class _Commands(TyperGroup):
+    """Reads options before the name of a command only where there are some.
+
+    Even to find that an option is not given, typer loads pydantic: half of the time of `client COMMAND --help`.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands:
+            self.params, self.add_help_option = [], False
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
