@@ -1,4 +1,4 @@
-"""A load test of a served ensemble, with real crops: NVIDIA's perf_analyzer does it, this prepares and reads it."""
+"""Measure a served ensemble under load with NVIDIA's perf_analyzer: write its input, read its reports."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class Load:
 def find_perf_analyzer() -> str:
     """The binary to run: what PERF_ANALYZER names, or `perf_analyzer` on PATH. Raises LoadTestFailed."""
     named = os.environ.get(ENVIRONMENT_VARIABLE)
-    found = shutil.which(named or "perf_analyzer")
-    if found is None:
+    binary = shutil.which(named or "perf_analyzer")
+    if binary is None:
         what = f"{ENVIRONMENT_VARIABLE} names {named}, which cannot be run" if named else "no perf_analyzer on PATH"
         raise LoadTestFailed(f"{what}; {_HOW_TO_GET_IT}")
     # On older systems pip installs an empty package in its place.
-    answer = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
-    said = answer.stdout + answer.stderr
-    if "Perf Analyzer" not in said:
-        last = said.strip().splitlines()[-1:] or ["it says nothing"]
-        raise LoadTestFailed(f"{found} is no working perf_analyzer ({last[0]}); {_HOW_TO_GET_IT}")
-    return str(Path(found).absolute())
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)
+    output = answer.stdout + answer.stderr
+    if "Perf Analyzer" not in output:
+        last_line = output.strip().splitlines()[-1:] or ["it says nothing"]
+        raise LoadTestFailed(f"{binary} is no working perf_analyzer ({last_line[0]}); {_HOW_TO_GET_IT}")
+    return str(Path(binary).absolute())
 
 
 def load_test(
@@ -82,8 +82,8 @@ def load_test(
 ) -> list[Load]:
     """Send `images`, encoded files, in turn to an ensemble, at each concurrency of a range (first, last, step).
 
-    url: HOST:PORT of the gRPC endpoint. seconds: of one measurement, or with `requests` until so many are answered;
-    they are repeated until three agree within `stability` per cent, ten times at most. Raises LoadTestFailed where
+    url: HOST:PORT of the gRPC endpoint. A measurement takes `seconds`, or with `requests` until so many are answered.
+    It is repeated until three agree within `stability` per cent, ten times at most. Raises LoadTestFailed where
     nothing was measured.
     """
     first, last, step = concurrency
@@ -110,8 +110,8 @@ def load_test(
     missing = sorted(set(range(first, last + 1, step)) - measured)
     if ended.returncode or missing:
         what = f", without a result for concurrency {', '.join(map(str, missing))}" if missing else ""
-        said = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-15:])
-        raise LoadTestFailed(f"perf_analyzer ended with {ended.returncode}{what}; it says:\n{said}")
+        last_lines = "\n".join((ended.stdout + ended.stderr).strip().splitlines()[-15:])
+        raise LoadTestFailed(f"perf_analyzer ended with {ended.returncode}{what}; it says:\n{last_lines}")
     return loads
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from client.commands import console
+
 LINE_EVERY_S = 10.0
 
 
@@ -27,10 +28,10 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(console: Console, name: str, total: int) -> Iterator[Callable[[], None]]:
-    """Gives a function to call after each of `total` images."""
-    if not console.is_terminal:
-        yield _lines(console, name, total)
+def progress(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after each of `total` images. `name` says what is done with them."""
+    if not console.errors().is_terminal:
+        yield _lines(name, total)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -39,25 +40,25 @@ def progress(console: Console, name: str, total: int) -> Iterator[Callable[[], N
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console.errors()) as bar:
         task = bar.add_task(name, total=total)
         yield lambda: bar.advance(task)
 
 
-def _lines(console: Console, name: str, total: int) -> Callable[[], None]:
+def _lines(name: str, total: int) -> Callable[[], None]:
     """A line every ten seconds, and one at the end."""
     start = time.monotonic()
-    done, spoken = 0, start
+    done, last_line = 0, start
 
     def step() -> None:
-        nonlocal done, spoken
+        nonlocal done, last_line
         done += 1
         now = time.monotonic()
-        if done < total and now - spoken < LINE_EVERY_S:
+        if done < total and now - last_line < LINE_EVERY_S:
             return
-        spoken = now
+        last_line = now
         rate = done / max(now - start, 1e-9)
-        console.print(
+        console.errors().print(
             f"{name}: {done}/{total} images, {rate:.1f} images/s, {(total - done) / rate:.0f} s left",
             soft_wrap=True,
             highlight=False,

@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
 def metrics(columns: dict[str, Metrics | None]) -> Table:
     """The headline metrics in per cent, a column for each that there is."""
-    known = {name: found for name, found in columns.items() if found}
+    given = {name: values for name, values in columns.items() if values}
     table = Table()
     table.add_column("Metric")
-    for name in known:
+    for name in given:
         table.add_column(name, justify="right")
     for name, label in METRIC_LABELS.items():
-        table.add_row(label, *(f"{100 * getattr(found, name):.2f}" for found in known.values()))
+        table.add_row(label, *(f"{100 * getattr(values, name):.2f}" for values in given.values()))
     return table
 
 
-def counts(found: Metrics) -> str:
-    skipped = f" ({found.skipped_queries:,} without a true match left out)" if found.skipped_queries else ""
-    return f"{found.queries:,} queries{skipped}, {found.gallery:,} gallery images"
+def counts(values: Metrics) -> str:
+    """How many images the metrics are of."""
+    skipped = f" ({values.skipped_queries:,} without a true match left out)" if values.skipped_queries else ""
+    return f"{values.queries:,} queries{skipped}, {values.gallery:,} gallery images"
 
 
 def verification(points: list[OperatingPoint]) -> Table:
@@ -59,30 +60,31 @@ def attributes(heads: dict[str, HeadAccuracy]) -> Table:
     return table
 
 
-def ablation(found: Ablation) -> Table:
+def ablation(result: Ablation) -> Table:
     """The paper's Table 4, with a column for each level of degradation where that is recorded."""
-    levels = found.degradation.queries if found.degradation else {}
+    levels = result.degradation.queries if result.degradation else {}
     table = Table(title="α and the branches (the paper's Table 4)")
     table.add_column("", no_wrap=True)
     for name in ("α", "paper's α", "Rank-1", "Rank-5", "mAP"):
         table.add_column(name, justify="right")
     for name, count in levels.items():
         table.add_column(f"mAP, {name} ({count})", justify="right")
-    for name, weights, fractions in found.table():
-        cells = ["" if one is None else f"{one:.1f}" for one in weights]
-        table.add_row(name, *cells, *("" if one is None else f"{100 * one:.2f}" for one in fractions))
+    for name, weights, fractions in result.table():
+        cells = ["" if weight is None else f"{weight:.1f}" for weight in weights]
+        cells += ["" if fraction is None else f"{100 * fraction:.2f}" for fraction in fractions]
+        table.add_row(name, *cells)
     return table
 
 
-def correlations(found: Ablation) -> str:
+def correlations(result: Ablation) -> str:
     """How far α spreads, and what it goes along with."""
-    named = {"r(Q, α)": found.q_alpha_r}
-    if found.degradation:
-        named["r(Q, strength)"] = found.degradation.q_strength_r
-    spoken = (f"{name} = {'none' if r is None else format(r, '+.3f')}" for name, r in named.items())
+    named = {"r(Q, α)": result.q_alpha_r}
+    if result.degradation:
+        named["r(Q, strength)"] = result.degradation.q_strength_r
+    parts = (f"{name} = {'none' if r is None else format(r, '+.3f')}" for name, r in named.items())
     return (
-        f"α from {found.alpha_min:.3f} to {found.alpha_max:.3f}, mean {found.alpha_mean:.3f}, "
-        f"sd {found.alpha_sd:.4f}; {', '.join(spoken)}"
+        f"α from {result.alpha_min:.3f} to {result.alpha_max:.3f}, mean {result.alpha_mean:.3f}, "
+        f"sd {result.alpha_sd:.4f}; {', '.join(parts)}"
     )
 
 
@@ -105,12 +107,12 @@ def loads(model: str, measured: list[Load]) -> Iterator[Table]:
     yield table
 
 
-def found(listed: list[Found]) -> Table:
+def nearest(crops: list[Found]) -> Table:
     """What a search found, nearest first."""
     table = Table()
     table.add_column("", justify="right")
     table.add_column("Distance", justify="right")
     table.add_column("Image", overflow="fold")
-    for rank, one in enumerate(listed, start=1):
-        table.add_row(str(rank), f"{one.distance:.3f}", escape(str(one.path)))
+    for rank, crop in enumerate(crops, start=1):
+        table.add_row(str(rank), f"{crop.distance:.3f}", escape(str(crop.path)))
     return table

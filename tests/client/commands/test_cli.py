@@ -102,6 +102,17 @@ def test_score_that_cannot_write_its_result(client, search, tmp_path):
     assert len(sentences(errors)) == 1
 
 
+def test_score_that_has_no_room_keeps_the_result_of_before(search, tmp_path):
+    kept = tmp_path / "score.json"
+    kept.write_text("{}")
+    no_room = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    program = f"{no_room}; from client.commands.app import main; main()"
+    arguments = ["score", *map(str, search), "--json", str(kept)]
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert ended.returncode == 2 and len(sentences(ended.stderr)) == 1
+    assert kept.read_text() == "{}" and not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -111,6 +122,8 @@ def test_score_that_cannot_write_its_result(client, search, tmp_path):
         ("eval", "--data", ".", "--limit", "0"),
         ("score", "one.npz"),
         ("describe",),
+        ("describe", "crop.jpg", "--unknown"),
+        ("--unknown", "describe", "crop.jpg"),
         ("unknown",),
     ],
 )
@@ -173,28 +186,3 @@ def test_describe(client, peer, tmp_path):
     assert found["path"] == str(good)
     assert found["attributes"]["gender"]["value"] == "female"
     assert "bad.jpg: the image is damaged" in errors
-
-
-def test_access_is_said_before_the_command(client, guarded_peer, certificates, tmp_path):
-    (tmp_path / "crop.jpg").write_bytes(b"1")
-    describe = ("describe", tmp_path / "crop.jpg", "--url", guarded_peer.url, "--connect-timeout", 2)
-    files = ("--ca-certificate", certificates.root, "--certificate", certificates.chain)
-    code, output, errors = client(
-        *files, "--private-key", certificates.key, "--header", "authorization: Bearer a:b", *describe
-    )
-    assert (code, errors) == (0, "") and "alpha" in output
-    assert guarded_peer.headers[-1]["authorization"] == "Bearer a:b"
-    code, _, errors = client(*files, *describe)
-    assert code == 2 and "expected both or neither" in errors
-    assert client(*describe)[0] == 3
-
-
-@pytest.mark.parametrize("header", ["authorization", ": value"])
-def test_a_header_without_a_name_or_a_value(client, header):
-    code, _, errors = client("--header", header, "describe", "crop.jpg")
-    assert code == 2 and "expected NAME: VALUE" in errors.replace("\n", " ")
-
-
-def test_bench_says_that_it_knows_no_access(client, dataset):
-    code, _, errors = client("--tls", "bench", "--data", dataset)
-    assert code == 2 and "TLS or headers" in errors

@@ -1,0 +1,95 @@
+"""`client bench`: a server under load."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client.commands import console
+from client.commands.connection import Connection, connected
+from client.commands.options import Json
+from qafm.contract import QAFM, QAFM_FIXED_ALPHA
+
+
+class Ensemble(str, Enum):
+    qafm = QAFM
+    qafm_fixed_alpha = QAFM_FIXED_ALPHA
+
+
+@connected
+def measure_load(
+    connection: Connection,
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout: its queries are sent.")],
+    model: Annotated[Ensemble, typer.Option(help="The ensemble to measure.")] = Ensemble.qafm,
+    concurrency: Annotated[
+        str, typer.Option(help="Requests in flight: a number, or FIRST:LAST or FIRST:LAST:STEP.")
+    ] = "1:4",
+    images: Annotated[int, typer.Option(min=1, help="How many different queries to send, in turn.")] = 64,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="How long one measurement takes. It is repeated until three agree.")
+    ] = 10.0,
+    stability: Annotated[
+        float,
+        typer.Option(min=0, help="Per cent by which those three may differ. A noisy machine needs more."),
+    ] = 10.0,
+    json_file: Json = None,
+) -> None:
+    """Measure a server's throughput and latency under load.
+
+    perf_analyzer sends the requests. The time in each model is measured too.
+    """
+    import asyncio
+
+    from client.commands import tables
+    from client.load import find_perf_analyzer, load_test
+    from qafm.datasets.market1501 import list_split
+    from qafm.files import write_json
+
+    if not connection.open_to_perf_analyzer:
+        raise typer.BadParameter(
+            "perf_analyzer is not told of TLS or headers; measure beside the server", param_hint="bench"
+        )
+    in_flight = _parse_range(concurrency)
+    perf_analyzer = find_perf_analyzer()
+    queries = list_split(data, "query")
+    sent = [crop.path.read_bytes() for crop in queries[:: max(1, len(queries) // images)][:images]]
+    manifest = asyncio.run(_manifest(connection))
+    with console.errors().status(f"perf_analyzer: {model.value}, {concurrency} in flight"):
+        loads = load_test(
+            connection.url,
+            model.value,
+            sent,
+            concurrency=in_flight,
+            seconds=seconds,
+            stability=stability,
+            perf_analyzer=perf_analyzer,
+        )
+    if json_file is not None:
+        result = {"model": model.value, "images": len(sent), "loads": [load.summary() for load in loads]}
+        write_json(json_file, {**result, "manifest": manifest})
+    for table in tables.loads(model.value, loads):
+        console.output().print(table)
+
+
+async def _manifest(connection: Connection) -> dict[str, Any]:
+    """What the server says it serves, once it is ready and its models are those of the contract."""
+    async with connection.client() as client:
+        return dict(client.manifest.content)
+
+
+def _parse_range(text: str) -> tuple[int, int, int]:
+    """First, last and step of "4", "1:4" or "1:8:2". Raises typer.BadParameter."""
+    try:
+        numbers = [int(part) for part in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) == 2:
+        numbers.append(1)
+    if len(numbers) != 3 or not 1 <= numbers[0] <= numbers[1] or numbers[2] < 1:
+        raise typer.BadParameter(
+            f"expected a number from 1, or FIRST:LAST or FIRST:LAST:STEP, got {text!r}", param_hint="--concurrency"
+        )
+    return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,56 @@
+"""`client describe`: what a server says of a few images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from client.commands import console
+from client.commands.connection import Connection, connected
+from client.commands.exit_codes import FAILURES
+
+if TYPE_CHECKING:
+    from client.description import Description
+    from qafm.errors import InvalidImage, RequestFailed
+
+
+@connected
+def describe_images(
+    connection: Connection,
+    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or BMP files, one person in each.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object for each image.")] = False,
+) -> None:
+    """Print attributes, alpha and identifiability of images."""
+    import asyncio
+    import json
+
+    from client.description import Description
+
+    async def described() -> "list[tuple[Path, Description | InvalidImage | RequestFailed]]":
+        async with connection.client() as client:
+            return [pair async for pair in client.describe_many(images, return_errors=True)]
+
+    results = asyncio.run(described())
+    descriptions = [(path, result) for path, result in results if isinstance(result, Description)]
+    failures = [result for _, result in results if not isinstance(result, Description)]
+    if as_json:
+        print(
+            json.dumps([{"path": str(path), **description.summary()} for path, description in descriptions], indent=2)
+        )
+    else:
+        for path, description in descriptions:
+            _print(path, description)
+    for failure in failures:
+        console.say_error(str(failure))
+    if failures:
+        raise typer.Exit(FAILURES)
+
+
+def _print(path: Path, description: "Description") -> None:
+    output = console.output()
+    output.print(str(path), style="bold", markup=False, soft_wrap=True)
+    output.print(
+        f"  alpha {description.alpha:.3f}   identifiability {description.identifiability:.3f} (higher is worse)"
+    )
+    for attribute in description.attributes.values():
+        output.print(f"  {attribute}")

@@ -1,0 +1,115 @@
+"""`client eval`: a server's metrics on a dataset."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from client import defaults
+from client.commands import console
+from client.commands.connection import Connection, connected
+from client.commands.exit_codes import FAILURES
+from client.commands.options import Rerank
+
+if TYPE_CHECKING:
+    from client.report.report import Report
+
+
+class Split(str, Enum):
+    query = "query"
+
+
+class OnError(str, Enum):
+    skip = "skip"
+    fail = "fail"
+
+
+@connected
+def evaluate_server(
+    connection: Connection,
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout.")],
+    split: Annotated[Split, typer.Option(help="Which images are searched for in the gallery.")] = Split.query,
+    report: Annotated[Path, typer.Option(help="Folder for the report and the descriptors.")] = Path("report"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only this many queries, the first ones.")] = None,
+    on_error: Annotated[
+        OnError, typer.Option(help="Leave out an image that fails, or stop at the first one.")
+    ] = OnError.skip,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1024, help="How many requests are in flight at once.")
+    ] = defaults.CONCURRENCY,
+    request_timeout_s: Annotated[
+        float, typer.Option("--request-timeout", min=0, help="Seconds to wait for the answer to one request.")
+    ] = defaults.REQUEST_TIMEOUT_S,
+    retry_s: Annotated[
+        float, typer.Option("--retry", min=0, help="Seconds to keep trying while the server is away.")
+    ] = defaults.RETRY_S,
+    rerank: Rerank = False,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder that `python -m export.heatmaps` wrote, to show in the report.")
+    ] = None,
+    sweep_alpha: Annotated[
+        bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
+    ] = False,
+) -> None:
+    """Evaluate a server on a dataset, and write a report.
+
+    Every image of the queries and the gallery is sent once. If it is interrupted, the same command goes on with the
+    images that are left.
+    """
+    import asyncio
+
+    from client.commands.progress import progress
+    from client.evaluate import evaluate_dataset
+    from client.evaluation.dataset import read_dataset
+    from client.report.report import read_heatmaps
+
+    # What is wrong with the input is said before any server is asked.
+    dataset = read_dataset(data, limit)
+    pictures = read_heatmaps(heatmaps) if heatmaps else {}
+
+    async def evaluated() -> "Report":
+        async with connection.client(request_timeout_s=request_timeout_s, retry_s=retry_s) as client:
+            return await evaluate_dataset(
+                client,
+                dataset,
+                report,
+                on_error=on_error.value,
+                concurrency=concurrency,
+                rerank=rerank,
+                sweep_alpha=sweep_alpha,
+                heatmaps=pictures,
+                progress=progress,
+                warn=console.warn,
+            )
+
+    _print(asyncio.run(evaluated()), report)
+
+
+def _print(result: "Report", folder: Path) -> None:
+    """The tables, and the images that failed; those end the command with FAILURES."""
+    from client.commands import tables
+
+    output = console.output()
+    output.print(
+        tables.metrics({"QAFM": result.metrics, "Re-ranked": result.reranked, "Colour histogram": result.baseline})
+    )
+    if result.verification:
+        output.print(tables.verification(result.verification))
+    if result.attributes:
+        output.print(tables.attributes(result.attributes))
+    if result.ablation:
+        output.print(tables.ablation(result.ablation))
+        output.print(tables.correlations(result.ablation), soft_wrap=True)
+    output.print(
+        f"{tables.counts(result.metrics)}, {result.timings['images_per_second']:.1f} images/s. "
+        f"Report: {folder / 'report.html'}",
+        soft_wrap=True,
+        markup=False,
+    )
+    if failed := len(result.failed_images):
+        again = "; the same command tries only these again" if result.unanswered else ""
+        console.say_error(
+            f"left out of the result because they could not be described: {failed} image(s), named above{again}"
+        )
+        raise typer.Exit(FAILURES)
