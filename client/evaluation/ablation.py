@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qafm.errors import InvalidDataset
+from qafm.datasets import degradations
+from qafm.datasets.degradations import DEGRADATION_FILE, LEVELS, level, read_degradations, require_recorded
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from client.reid import ReidClient
 
 FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
-DEGRADATION_FILE = "degradations.json"
-LEVELS = ("none", "slight", "medium", "severe")
-"""Of a recorded strength: 0, up to 1/3, up to 2/3, above."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +50,11 @@ class Row:
 class Degradation:
     """What is recorded to be wrong with the images, and what that does.
 
-    recorded: {path: (kind, strength in [0,1])}. queries: how many there are at each level that has any; rows: for
+    recorded: {path: kind and strength}. queries: how many there are at each level that has any; rows: for
     each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength over all images.
     """
 
-    recorded: dict[str, tuple[str, float]]
+    recorded: dict[str, degradations.Degradation]
     queries: dict[str, int]
     rows: dict[str, dict[str, float]]
     q_strength_r: float | None
@@ -155,32 +152,14 @@ def correlation(x: NDArray[Any], y: NDArray[Any]) -> float | None:
     return float(np.corrcoef(x.astype(np.float64), y.astype(np.float64))[0, 1])
 
 
-def level(strength: float) -> str:
-    """The level of a recorded strength in [0,1]."""
-    return LEVELS[int(np.ceil(strength * 3))]
-
-
-def read_degradations(path: Path) -> dict[str, tuple[str, float]]:
-    """{path of an image, relative to the dataset: (kind, strength)}. Raises InvalidDataset for another format."""
-    try:
-        images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return {name: (str(one["kind"]), float(one["strength"])) for name, one in images.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidDataset(
-            f"{path}: not a degradations.json ({type(error).__name__}: {error}); expected "
-            '{"images": {PATH: {"kind": ..., "strength": 0..1}}}'
-        ) from error
-
-
 def _by_degradation(root: Path, rows: list[Row], query: Descriptors, gallery: Descriptors) -> Degradation | None:
     path = root / DEGRADATION_FILE
     if not path.is_file():
         return None
     recorded = read_degradations(path)
     images = [*_known(query.paths).tolist(), *_known(gallery.paths).tolist()]
-    if absent := [image for image in images if image not in recorded]:
-        raise InvalidDataset(f"{path}: says nothing of {len(absent)} images, the first is {absent[0]}")
-    strength = np.array([recorded[image][1] for image in images])
+    require_recorded(recorded, images, path)
+    strength = np.array([recorded[image].strength for image in images])
     score = np.concatenate([_known(side.identifiability) for side in (query, gallery)])
     levels = np.array([level(one) for one in strength[: len(query)]])
     groups = {name: np.flatnonzero(levels == name) for name in LEVELS if (levels == name).any()}
