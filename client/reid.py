@@ -232,7 +232,8 @@ class ReidClient:
         goes on. The other arguments and what it raises: `client.evaluation.evaluate.evaluate_dataset`; InvalidDataset
         besides.
         """
-        from client.evaluation.evaluate import evaluate_dataset, read_dataset
+        from client.evaluation.dataset import read_dataset
+        from client.evaluation.evaluate import evaluate_dataset
 
         return await evaluate_dataset(
             self,

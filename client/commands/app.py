@@ -170,7 +170,8 @@ def evaluate_command(
     Interrupted at any moment, the same command goes on with the images that are left.
     """
     from client.commands.progress import progress
-    from client.evaluation.evaluate import evaluate_dataset, read_dataset
+    from client.evaluation.dataset import read_dataset
+    from client.evaluation.evaluate import evaluate_dataset
 
     # What is wrong with the input is said before any server is asked.
     dataset = read_dataset(data, limit)

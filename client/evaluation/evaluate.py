@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +18,13 @@ from client.defaults import CONCURRENCY
 from client.description import Description
 from client.evaluation.ablation import ablate, write_images
 from client.evaluation.baseline import describe_by_colour
+from client.evaluation.dataset import EvaluationData
 from client.evaluation.journal import Journal
 from client.reid import ReidClient
 from client.report.examples import choose_examples
 from client.report.report import FailedImage, Report, now, write_report
 from qafm.attributes import HeadAccuracy, head_accuracies
-from qafm.datasets.attribute_file import read_attributes
-from qafm.datasets.market1501 import ATTRIBUTE_FILE, Crop, list_split, shortfall, without_junk
+from qafm.datasets.crops import Crop
 from qafm.errors import EvaluationFailed, InvalidDescriptors, InvalidImage, RequestFailed
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
@@ -38,18 +37,6 @@ QUERIES_FILE, IMAGES_FILE = "queries.csv", "images.csv"
 OnError = Literal["skip", "fail"]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """Called with the name of the work and its number of images; gives a function to call after each image."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The crops of one evaluation, without junk; and {pid: int8 [12]}, the attributes, where they are known."""
-
-    root: Path
-    query: tuple[Crop, ...]
-    gallery: tuple[Crop, ...]
-    attributes: Mapping[int, NDArray[np.int8]]
-    warnings: tuple[str, ...] = ()
-    """What a person should know before trusting the result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,30 +68,9 @@ class DescribedDataset:
         return self.described / self.seconds
 
 
-def read_dataset(root: Path, limit: int | None = None) -> Dataset:
-    """List query and gallery; `limit` keeps the first so many queries. Raises InvalidDataset."""
-    query, gallery = list_split(root, "query"), list_split(root, "gallery")
-    found = [shortfall("query", query), shortfall("gallery", gallery)]
-    file = root / ATTRIBUTE_FILE
-    attributes: Mapping[int, NDArray[np.int8]] = {}
-    if file.is_file():
-        # The one thing a client needs scipy for.
-        if find_spec("scipy") is None:
-            found.append(f"{file}: reading it needs scipy, so the accuracy of the attributes is not measured")
-        else:
-            attributes = read_attributes(file, "test")
-    return Dataset(
-        root=root,
-        query=tuple(without_junk(query)[:limit]),
-        gallery=tuple(without_junk(gallery)),
-        attributes=attributes,
-        warnings=tuple(warning for warning in found if warning),
-    )
-
-
 async def describe_dataset(
     client: ReidClient,
-    dataset: Dataset,
+    dataset: EvaluationData,
     folder: Path,
     *,
     on_error: OnError,
@@ -167,7 +133,7 @@ async def describe_dataset(
 
 async def evaluate_dataset(
     client: ReidClient,
-    dataset: Dataset,
+    dataset: EvaluationData,
     folder: Path,
     *,
     on_error: OnError = "skip",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from client import ReidClient
 from client.description import Description
-from client.evaluation.evaluate import describe_dataset, read_dataset
+from client.evaluation.dataset import read_dataset
+from client.evaluation.evaluate import describe_dataset
 from client.evaluation.journal import Journal
 from qafm.contract import ATTRIBUTE_SIZE, DESCRIPTOR_SIZE, VECTOR_SIZE
 from qafm.errors import InvalidSettings, RequestFailed, ServerUnreachable
