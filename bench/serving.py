@@ -44,7 +44,8 @@ from export.precision import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
 from qafm.contract import CROP, IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, VIEWS, graph_path
-from qafm.datasets.market1501 import Crop, list_split
+from qafm.datasets.crops import Crop
+from qafm.datasets.market1501 import list_split
 from qafm.errors import LoadTestFailed
 from qafm.images import decode
 from qafm.perturbations import views

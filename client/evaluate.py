@@ -11,7 +11,7 @@ from pathlib import Path
 from client.defaults import CONCURRENCY
 from client.evaluation.ablation import Ablation, ablate
 from client.evaluation.baseline import describe_by_colour
-from client.evaluation.dataset import Dataset, read_dataset
+from client.evaluation.dataset import EvaluationData, read_dataset
 from client.evaluation.describing import DescribedDataset, OnError, describe_dataset
 from client.evaluation.folder import REPORT_FILE, report_folder
 from client.evaluation.lists import IMAGES_FILE, QUERIES_FILE, write_images, write_queries
@@ -29,7 +29,7 @@ from qafm.retrieval.verification import OperatingPoint, operating_points
 
 async def evaluate_dataset(
     client: ReidClient,
-    data: Dataset | Path,
+    data: EvaluationData | Path,
     folder: Path,
     *,
     on_error: OnError = "skip",
@@ -54,6 +54,8 @@ async def evaluate_dataset(
     dataset = read_dataset(data) if isinstance(data, Path) else data
     for warning in dataset.warnings:
         warn(warning)
+    if sweep_alpha:
+        dataset.require_degradations()
     with report_folder(folder, dataset.identity, dataset.root):
         described = await describe_dataset(
             client, dataset, folder, on_error=on_error, concurrency=concurrency, progress=progress, warn=warn
@@ -62,7 +64,7 @@ async def evaluate_dataset(
             warn(f"{image.path}: {image.reason}")
         measured = await _measure(described, rerank)
         ablation = (
-            await ablate(client, dataset.root, described.query, described.gallery, measured.metrics)
+            await ablate(client, dataset.degradations, described.query, described.gallery, measured.metrics)
             if sweep_alpha
             else None
         )
@@ -115,7 +117,7 @@ def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
 
 async def _report(
     client: ReidClient,
-    dataset: Dataset,
+    dataset: EvaluationData,
     described: DescribedDataset,
     measured: _Measured,
     ablation: Ablation | None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from qafm.contract import CROP, MODELS, VIEWS
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import InvalidDataset, InvalidSettings
 from qafm.images import resize
 from qafm.perturbations import views

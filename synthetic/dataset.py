@@ -1,7 +1,7 @@
 """Writes a dataset: Market-1501's folders, its attribute file, and what is wrong with each image.
 
 DIR/recipe.json         what it was made from: {maker, version, recipe}; the first file to be written
-DIR/degradations.json   {version, fields, images: {path relative to DIR: {kind, strength}}}; the last
+DIR/degradations.json   what is wrong with each image (`qafm.datasets.degradations`); the last
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from qafm.datasets.attribute_file import write_attributes
+from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, write_degradations
 from qafm.datasets.market1501 import ATTRIBUTE_FILE, FOLDERS
 from qafm.errors import InvalidDataset, InvalidSettings
-from synthetic.degradation import Degradation
 from synthetic.person import Person, make_person
 from synthetic.picture import make_picture
 from synthetic.plan import ATTRIBUTES, STRANGER, TEST, TRAIN, Shot, identities, shots
@@ -29,8 +29,6 @@ from synthetic.recipe import Recipe
 
 RECIPE_FILE = "recipe.json"
 """Written first: the mark of a folder that this module made and may replace."""
-DEGRADATION_FILE = "degradations.json"
-"""Written last: where it is, the dataset is complete."""
 VERSION = 1
 _SHOTS_PER_TASK = 64
 
@@ -53,7 +51,8 @@ def make_dataset(
         raise InvalidSettings(f"workers: expected 1 or more, got {workers}")
     out = Path(out)
     _clear(out)
-    _write_json(out / RECIPE_FILE, {"maker": "synthetic", "version": VERSION, "recipe": asdict(recipe)})
+    recipe_json = json.dumps({"maker": "synthetic", "version": VERSION, "recipe": asdict(recipe)}, indent=1)
+    (out / RECIPE_FILE).write_text(recipe_json + "\n", encoding="utf-8")
     for folder in FOLDERS.values():
         (out / folder).mkdir()
     attributes = people(recipe)
@@ -61,22 +60,13 @@ def make_dataset(
     _write_attributes(
         out / ATTRIBUTE_FILE, {pid: attributes[pid] for pid in train}, {pid: attributes[pid] for pid in test}
     )
-    found: dict[str, Degradation] = {}
+    recorded: dict[str, Degradation] = {}
     for batch in _drawn(recipe, attributes, out, workers):
-        found |= batch
+        recorded |= batch
         if progress is not None:
             progress(len(batch))
-    _write_json(
-        out / DEGRADATION_FILE,
-        {
-            "version": VERSION,
-            "fields": {
-                "kind": "what is wrong: none, blur, low_resolution, noise, darkness or occlusion",
-                "strength": "how badly: 0 with kind none, else over 0 (hardly) to 1 (severely)",
-            },
-            "images": {path: asdict(found[path]) for path in sorted(found)},
-        },
-    )
+    # Last: where it is, the dataset is complete.
+    write_degradations(out / DEGRADATION_FILE, recorded)
 
 
 def people(recipe: Recipe) -> dict[int, np.ndarray]:
@@ -155,7 +145,3 @@ def _write_attributes(path: Path, train: dict[int, np.ndarray], test: dict[int, 
     # would not give the same file twice.
     with path.open("r+b") as file:
         file.write(b"MATLAB 5.0 MAT-file, made by synthetic".ljust(116))
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

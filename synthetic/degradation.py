@@ -1,23 +1,13 @@
-"""What goes wrong with an image, how badly, and the record of it."""
+"""What goes wrong with an image, and how it then looks."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-Kind = Literal["none", "blur", "low_resolution", "noise", "darkness", "occlusion"]
-KINDS: tuple[Kind, ...] = ("blur", "low_resolution", "noise", "darkness", "occlusion")
+from qafm.datasets.degradations import Degradation
 
-
-@dataclass(frozen=True)
-class Degradation:
-    """strength: 0 (only with kind none) to 1, as bad as it gets."""
-
-    kind: Kind
-    strength: float
+KINDS = ("blur", "low_resolution", "noise", "darkness", "occlusion")
 
 
 NONE = Degradation("none", 0.0)

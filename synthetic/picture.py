@@ -7,10 +7,12 @@ import math
 
 import numpy as np
 
-from qafm.datasets.market1501 import DISTRACTOR_PID, JUNK_PID
+from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID
+from qafm.datasets.degradations import Degradation
 from synthetic import camera as cameras
-from synthetic.degradation import Degradation, degrade, draw_degradation
-from synthetic.figure import Place, Pose, draw_figure
+from synthetic.canvas import Place, Pose
+from synthetic.degradation import degrade, draw_degradation
+from synthetic.figure import draw_figure
 from synthetic.person import Person
 from synthetic.plan import IMAGE, Shot
 from synthetic.recipe import Recipe

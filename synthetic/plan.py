@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qafm.datasets.market1501 import DISTRACTOR_PID, FOLDERS, JUNK_PID, Split
+from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID, Split
+from qafm.datasets.market1501 import FOLDERS
 from synthetic.recipe import CAMERAS, Recipe
 
 _FRAMES_PER_SECOND = 25

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from qafm.attributes import SCHEMA
+from qafm.datasets.degradations import DEGRADATION_FILE, read_degradations
 from qafm.datasets.market1501 import FOLDERS, list_split
 from synthetic.camera import HEIGHT, WIDTH
-from synthetic.dataset import DEGRADATION_FILE, people
+from synthetic.dataset import people
 from synthetic.degradation import KINDS
 from synthetic.plan import identities
 from synthetic.recipe import Recipe
@@ -46,11 +46,11 @@ def contact_sheet(recipe: Recipe, out: Path) -> Image.Image:
             if label >= 0 and attribute.values[label] != "no"
         ]
         rows.append((f"{pid:04d}  {' '.join(words)}", [crop.path for crop in mine[::step][:_COLUMNS]]))
-    record = json.loads((out / DEGRADATION_FILE).read_text(encoding="utf-8"))["images"]
+    recorded = read_degradations(out / DEGRADATION_FILE)
     for kind in KINDS:
         paths = sorted(
-            (path for path, entry in record.items() if entry["kind"] == kind and FOLDERS["train"] in path),
-            key=lambda path: record[path]["strength"],
+            (path for path, entry in recorded.items() if entry.kind == kind and FOLDERS["train"] in path),
+            key=lambda path: recorded[path].strength,
         )
         step = max(1, len(paths) // _COLUMNS)
         rows.append((f"{kind}, from slight to severe", [out / path for path in paths[::step][:_COLUMNS]]))

@@ -18,7 +18,8 @@ from torchvision.transforms import v2
 
 from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
 from qafm.datasets.attribute_file import read_attributes, require_attributes
-from qafm.datasets.market1501 import ATTRIBUTE_FILE, DISTRACTOR_PID, Crop, list_split, shortfall
+from qafm.datasets.crops import DISTRACTOR_PID, Crop
+from qafm.datasets.layouts import open_dataset
 from qafm.errors import InvalidDataset, InvalidImage, InvalidSettings
 from qafm.images import decode, resize
 from train.settings import STAGES, Settings, StageName
@@ -58,13 +59,13 @@ class TrainingData:
 
 
 def load_training_data(root: Path, seed: int) -> TrainingData:
-    """List the training split under `root` and hold a tenth of its identities out, chosen by `seed`.
+    """List the training split of the dataset at `root` and hold a tenth of its identities out, chosen by `seed`.
 
     Raises InvalidDataset, among others where the attribute file lacks an identity or there are too few of them.
     """
-    all_crops = list_split(root, "train")
-    listed = [crop for crop in all_crops if crop.pid > DISTRACTOR_PID]
-    pids = sorted({crop.pid for crop in listed})
+    dataset = open_dataset(root)
+    listed = [crop for crop in dataset.split("train") if crop.pid > DISTRACTOR_PID]
+    pids = dataset.identities("train")
     if len(pids) < 4:
         raise InvalidDataset(f"{root}: the train split has {len(pids)} identities; training needs at least 4")
     shuffled = np.random.default_rng(seed).permutation(pids)
@@ -73,16 +74,20 @@ def load_training_data(root: Path, seed: int) -> TrainingData:
 
     crops = tuple(crop for crop in listed if crop.pid not in held_out)
     label_of = {pid: label for label, pid in enumerate(trained)}
-    attribute_file = Path(root) / ATTRIBUTE_FILE
-    attributes = read_attributes(attribute_file, "train")
+    if dataset.attribute_file is None:
+        raise InvalidDataset(
+            f"{root}: datasets in the layout of {dataset.name} have no attributes, which training needs; train on one "
+            "in Market-1501's layout, with its market_attribute.mat"
+        )
+    attributes = read_attributes(dataset.attribute_file, "train")
     return TrainingData(
         crops=crops,
         held_out=tuple(crop for crop in listed if crop.pid in held_out),
         pids=trained,
         labels=np.array([label_of[crop.pid] for crop in crops]),
-        attributes=require_attributes(attributes, [crop.pid for crop in crops], attribute_file),
+        attributes=require_attributes(attributes, [crop.pid for crop in crops], dataset.attribute_file),
         folder=Path(root).resolve(),
-        warning=shortfall("train", all_crops),
+        warning=" ".join(dataset.warnings("train")) or None,
     )
 
 

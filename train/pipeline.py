@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import InvalidCheckpoint
 from train.checkpoint import (
     DATA_FILE,

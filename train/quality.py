@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.identifiability import identifiability
 from qafm.perturbations import views
 from train.data import CropFiles, TrainingData, read_crop, readable

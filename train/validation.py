@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate

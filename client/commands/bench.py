@@ -20,7 +20,7 @@ class Ensemble(str, Enum):
 @connected
 def measure_load(
     connection: Connection,
-    data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout: its queries are sent.")],
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in a known layout: its queries are sent.")],
     model: Annotated[Ensemble, typer.Option(help="The ensemble to measure.")] = Ensemble.qafm,
     concurrency: Annotated[
         str, typer.Option(help="Requests in flight: a number, or FIRST:LAST or FIRST:LAST:STEP.")
@@ -43,7 +43,7 @@ def measure_load(
 
     from client.commands import tables
     from client.load import find_perf_analyzer, load_test
-    from qafm.datasets.market1501 import list_split
+    from qafm.datasets.layouts import open_dataset
     from qafm.files import write_json
 
     if not connection.open_to_perf_analyzer:
@@ -52,7 +52,7 @@ def measure_load(
         )
     in_flight = _parse_range(concurrency)
     perf_analyzer = find_perf_analyzer()
-    queries = list_split(data, "query")
+    queries = open_dataset(data).split("query")
     sent = [crop.path.read_bytes() for crop in queries[:: max(1, len(queries) // images)][:images]]
     manifest = asyncio.run(_manifest(connection))
     with console.errors().status(f"perf_analyzer: {model.value}, {concurrency} in flight"):

@@ -10,7 +10,7 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Rerank
+from client.commands.options import NamePattern, Rerank
 
 if TYPE_CHECKING:
     from client.report.report import Report
@@ -28,9 +28,10 @@ class OnError(str, Enum):
 @connected
 def evaluate_server(
     connection: Connection,
-    data: Annotated[Path, typer.Option(help="Folder of a dataset in Market-1501's layout.")],
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in a known layout, or a CSV file that lists one.")],
     split: Annotated[Split, typer.Option(help="Which images are searched for in the gallery.")] = Split.query,
     report: Annotated[Path, typer.Option(help="Folder for the report and the descriptors.")] = Path("report"),
+    name_pattern: NamePattern = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only this many queries, the first ones.")] = None,
     on_error: Annotated[
         OnError, typer.Option(help="Leave out an image that fails, or stop at the first one.")
@@ -65,7 +66,7 @@ def evaluate_server(
     from client.report.report import read_heatmaps
 
     # What is wrong with the input is said before any server is asked.
-    dataset = read_dataset(data, limit)
+    dataset = read_dataset(data, limit, name_pattern)
     pictures = read_heatmaps(heatmaps) if heatmaps else {}
 
     async def evaluated() -> "Report":

@@ -9,4 +9,12 @@ Rerank = Annotated[
     bool,
     typer.Option("--rerank", help="Also the metrics after k-reciprocal re-ranking, which uses all queries together."),
 ]
+NamePattern = Annotated[
+    str | None,
+    typer.Option(
+        metavar="<RE>",
+        help="A regular expression that reads the identity from the path of an image below the folder: "
+        "'(?P<pid>..)_(?P<camid>..)'. See docs/datasets.md.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]

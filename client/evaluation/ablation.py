@@ -6,24 +6,20 @@ The server's fusion is asked again for the vectors it has already computed, with
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.reid import ReidClient
-from qafm.errors import InvalidDataset
+from qafm.datasets import degradations
+from qafm.datasets.degradations import LEVELS, level
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
 
 FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
-DEGRADATION_FILE = "degradations.json"
-LEVELS = ("none", "slight", "medium", "severe")
-"""Of a recorded strength: 0, up to 1/3, up to 2/3, above."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +46,11 @@ class Row:
 class Degradation:
     """What is recorded to be wrong with the images, and what that does.
 
-    recorded: {path: (kind, strength in [0,1])}. queries: how many there are at each level that has any; rows: for
+    recorded: {path: kind and strength}. queries: how many there are at each level that has any; rows: for
     each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength over all images.
     """
 
-    recorded: dict[str, tuple[str, float]]
+    recorded: Mapping[str, degradations.Degradation]
     queries: dict[str, int]
     rows: dict[str, dict[str, float]]
     q_strength_r: float | None
@@ -94,12 +90,16 @@ class Ablation:
 
 
 async def ablate(
-    client: ReidClient, root: Path, query: Descriptors, gallery: Descriptors, metrics: Metrics
+    client: ReidClient,
+    recorded: Mapping[str, degradations.Degradation] | None,
+    query: Descriptors,
+    gallery: Descriptors,
+    metrics: Metrics,
 ) -> Ablation:
     """Evaluate both branches alone and fixed weights beside `metrics`, of the served descriptors of query and gallery.
 
     "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
-    cosine of v_a and v_s. Where `root` has a degradations.json, its strengths split the queries.
+    cosine of v_a and v_s. recorded: what is wrong with the images, all of them, by path; it splits the queries.
     """
     rows = [Row("QAFM", None, metrics)]
     for name, field in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
@@ -120,7 +120,7 @@ async def ablate(
         alpha_min=float(alpha.min()),
         alpha_max=float(alpha.max()),
         q_alpha_r=correlation(score, alpha),
-        degradation=_by_degradation(root, rows, query, gallery),
+        degradation=_by_degradation(recorded, rows, query, gallery),
     )
 
 
@@ -131,34 +131,18 @@ def correlation(x: NDArray[Any], y: NDArray[Any]) -> float | None:
     return float(np.corrcoef(x.astype(np.float64), y.astype(np.float64))[0, 1])
 
 
-def level(strength: float) -> str:
-    """The level of a recorded strength in [0,1]."""
-    return LEVELS[int(np.ceil(strength * 3))]
-
-
-def read_degradations(path: Path) -> dict[str, tuple[str, float]]:
-    """{path of an image, relative to the dataset: (kind, strength)}. Raises InvalidDataset for another format."""
-    try:
-        images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return {name: (str(one["kind"]), float(one["strength"])) for name, one in images.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidDataset(
-            f"{path}: not a degradations.json ({type(error).__name__}: {error}); expected "
-            '{"images": {PATH: {"kind": ..., "strength": 0..1}}}'
-        ) from error
-
-
-def _by_degradation(root: Path, rows: list[Row], query: Descriptors, gallery: Descriptors) -> Degradation | None:
-    path = root / DEGRADATION_FILE
-    if not path.is_file():
+def _by_degradation(
+    recorded: Mapping[str, degradations.Degradation] | None,
+    rows: list[Row],
+    query: Descriptors,
+    gallery: Descriptors,
+) -> Degradation | None:
+    if recorded is None:
         return None
-    recorded = read_degradations(path)
     images = [*known(query.paths).tolist(), *known(gallery.paths).tolist()]
-    if absent := [image for image in images if image not in recorded]:
-        raise InvalidDataset(f"{path}: says nothing of {len(absent)} images, the first is {absent[0]}")
-    strength = np.array([recorded[image][1] for image in images])
+    strength = np.array([recorded[image].strength for image in images])
     score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
-    levels = np.array([level(one) for one in strength[: len(query)]])
+    levels = np.array([level(each) for each in strength[: len(query)]])
     groups = {name: np.flatnonzero(levels == name) for name in LEVELS if (levels == name).any()}
     return Degradation(
         recorded=recorded,

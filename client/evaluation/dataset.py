@@ -1,29 +1,37 @@
-"""The crops of one evaluation."""
+"""What an evaluation describes: the queries and the gallery of a dataset in any layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.evaluation.identity import DatasetIdentity
-from qafm.datasets.attribute_file import read_attributes
-from qafm.datasets.market1501 import ATTRIBUTE_FILE, Crop, list_split, shortfall, without_junk
+from qafm.datasets.crops import Crop, without_junk
+from qafm.datasets.dataset import Dataset
+from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, require_recorded
+from qafm.datasets.layouts import open_dataset
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """The crops of one evaluation, without junk; and {pid: int8 [12]}, the attributes, where they are known."""
+class EvaluationData:
+    """The crops of one evaluation, without junk; and {pid: int8 [12]}, the attributes, where they are known.
+
+    root: the folder that the path of every crop begins with. identity: which dataset it is, however many queries are
+    used. degradations: what is recorded to be wrong with the images, by their names.
+    """
 
     root: Path
     query: tuple[Crop, ...]
     gallery: tuple[Crop, ...]
     attributes: Mapping[int, NDArray[np.int8]]
     identity: DatasetIdentity
+    degradations: Mapping[str, Degradation] | None = None
     warnings: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
 
@@ -34,27 +42,38 @@ class Dataset:
 
     @property
     def names(self) -> list[str]:
-        """Of each crop its path, relative to `root`."""
+        """Of each crop its path below `root`, with forward slashes."""
         return [crop.path.relative_to(self.root).as_posix() for crop in self.crops]
 
+    def require_degradations(self) -> None:
+        """Raises InvalidDataset where some are recorded, and one of the images is not among them."""
+        if self.degradations is not None:
+            require_recorded(self.degradations, self.names, self.root / DEGRADATION_FILE)
 
-def read_dataset(root: Path, limit: int | None = None) -> Dataset:
-    """List query and gallery; `limit` keeps the first so many queries. Raises InvalidDataset."""
-    query, gallery = list_split(root, "query"), list_split(root, "gallery")
-    found = [shortfall("query", query), shortfall("gallery", gallery)]
-    file = root / ATTRIBUTE_FILE
-    attributes: Mapping[int, NDArray[np.int8]] = {}
-    if file.is_file():
-        # The one thing a client needs scipy for.
-        if find_spec("scipy") is None:
-            found.append(f"{file}: reading it needs scipy, so the accuracy of the attributes is not measured")
-        else:
-            attributes = read_attributes(file, "test")
-    return Dataset(
-        root=root,
+
+def read_dataset(root: Path, limit: int | None = None, name_pattern: str | None = None) -> EvaluationData:
+    """List query and gallery; `limit` keeps the first so many queries.
+
+    root, name_pattern: as `qafm.datasets.layouts.open_dataset` takes them. Raises InvalidDataset.
+    """
+    dataset = open_dataset(root, name_pattern)
+    query, gallery = dataset.split("query"), dataset.split("gallery")
+    attributes, lacking = _attributes(dataset)
+    return EvaluationData(
+        root=dataset.root,
         query=tuple(without_junk(query)[:limit]),
         gallery=tuple(without_junk(gallery)),
         attributes=attributes,
-        identity=DatasetIdentity.of(root, (crop.path.name for crop in (*query, *gallery))),
-        warnings=tuple(warning for warning in found if warning),
+        identity=DatasetIdentity.of(dataset.root, map(dataset.relative, chain(query, gallery))),
+        degradations=dataset.degradations(),
+        warnings=(*dataset.warnings("query", "gallery"), *lacking),
     )
+
+
+def _attributes(dataset: Dataset) -> tuple[Mapping[int, NDArray[np.int8]], tuple[str, ...]]:
+    """The attributes of query and gallery, and a warning where they are there but cannot be read."""
+    file = dataset.attribute_file
+    # The one thing a client needs scipy for.
+    if file is not None and file.is_file() and find_spec("scipy") is None:
+        return {}, (f"{file}: reading it needs scipy, so the accuracy of the attributes is not measured",)
+    return dataset.attributes("gallery"), ()

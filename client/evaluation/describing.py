@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.description import Description
-from client.evaluation.dataset import Dataset
+from client.evaluation.dataset import EvaluationData
 from client.evaluation.journal import Journal, Records, key_of, other_journals
 from client.progress import Progress
 from client.reid import ReidClient
 from qafm.attributes import HeadAccuracy, head_accuracies
 from qafm.contract import QAFM
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import InvalidImage, QafmError, RequestFailed
 from qafm.manifest import Manifest
 from qafm.record import RECORD
@@ -80,7 +80,7 @@ class DescribedDataset:
 
 async def describe_dataset(
     client: ReidClient,
-    dataset: Dataset,
+    dataset: EvaluationData,
     folder: Path,
     *,
     on_error: OnError,
@@ -133,7 +133,7 @@ async def describe_dataset(
 
 async def _describe_rows(
     client: ReidClient,
-    dataset: Dataset,
+    dataset: EvaluationData,
     rows: Sequence[int],
     keys: Sequence[bytes],
     journal: Journal,

@@ -43,7 +43,9 @@ def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation:
         columns = (known(side.identifiability), known(side.alpha), *precisions)
         for image, *numbers in zip(known(side.paths).tolist(), *columns, strict=True):
             cells = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
-            rows.append([image, *recorded.get(image, ("", "")), *cells])
+            degradation = recorded.get(image)
+            named = (degradation.kind, degradation.strength) if degradation else ("", "")
+            rows.append([image, *named, *cells])
     _write(path, rows)
 
 

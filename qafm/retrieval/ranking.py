@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qafm.datasets.market1501 import JUNK_PID
+from qafm.datasets.crops import JUNK_PID
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors
 

@@ -172,3 +172,17 @@ def test_one_number_that_is_not_finite_fails_its_image_and_the_next_run_asks_for
     assert failed.path == list(PICTURES)[3] and "DESCRIPTOR has a value that is not finite" in failed.reason
     again = asyncio.run(evaluated(peer, dataset, tmp_path))
     assert again.failed_images == () and len(peer.requests) == len(PICTURES) + 1
+
+
+@pytest.mark.parametrize("recorded", [{}, {"query/0001_c1s1_000001_00.jpg": 1.2}], ids=["missing", "out of range"])
+def test_degradations_that_do_not_hold_are_said_before_anything_is_described_and_the_report_stays(
+    client, peer, dataset, tmp_path, recorded
+):
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.json").write_text(json.dumps({"data": str(dataset), "mAP": 0.5}))
+    images = {name: {"kind": "blur", "strength": strength} for name, strength in recorded.items()}
+    (dataset / "degradations.json").write_text(json.dumps({"images": images}))
+    code, _, errors = run(client, peer, dataset, report, "--sweep-alpha")
+    assert code == 2 and "degradations.json" in errors and "query/0001_c1s1_000001_00.jpg" in errors
+    assert peer.requests == [] and json.loads((report / "report.json").read_text())["mAP"] == 0.5

@@ -25,7 +25,7 @@ from export.precision import FIXED, fold_normalisation, parse_precisions, write_
 from export.repository import install
 from export.samples import Samples, calibration_inputs, load_samples
 from qafm.contract import ATTRIBUTE_SIZE, GRAPHS, MODELS, graph_path
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings
 from qafm.images import resize
 from qafm.perturbations import views

@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +18,16 @@ from typer.testing import CliRunner, Result
 
 from qafm.attributes import MISSING, SCHEMA
 from qafm.datasets.attribute_file import read_attributes
-from qafm.datasets.market1501 import (
-    ATTRIBUTE_FILE,
-    DISTRACTOR_PID,
-    FOLDERS,
-    JUNK_PID,
-    PUBLISHED_COUNTS,
-    list_split,
-    parse_name,
-)
+from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID
+from qafm.datasets.degradations import Degradation
+from qafm.datasets.market1501 import ATTRIBUTE_FILE, FOLDERS, PUBLISHED_COUNTS, list_split, parse_name
 from qafm.errors import InvalidDataset, InvalidSettings
 from synthetic import FULL_SIZE, Recipe, make_dataset
 from synthetic.__main__ import app
+from synthetic.canvas import Place, Pose
 from synthetic.dataset import people, person_of
-from synthetic.degradation import KINDS, Degradation, degrade
-from synthetic.figure import Place, Pose, draw_figure
+from synthetic.degradation import KINDS, degrade
+from synthetic.figure import draw_figure
 from synthetic.person import make_person
 from synthetic.picture import make_picture
 from synthetic.plan import shots
@@ -131,7 +126,7 @@ def test_the_same_seed_gives_the_same_files_however_they_are_drawn(dataset: Path
         assert data == (dataset / shot.path).read_bytes()
         other, degradation = make_picture(shot, person_of(shot, attributes), replace(SMALL, seed=1))
         assert other != data
-        reseeded.append(asdict(degradation))
+        reseeded.append(degradation._asdict())
     record = json.loads((dataset / "degradations.json").read_text())["images"]
     assert reseeded != [record[shot.path] for shot in shots(SMALL)[::-17]]
 
@@ -255,6 +250,12 @@ def test_a_previous_result_is_replaced_and_nothing_else_is_touched(tmp_path: Pat
     make_dataset(replace(tiny, images_per_identity=5), out)
     make_dataset(tiny, out)
     assert len(list_split(out, "train")) == 2
+
+    # The command had another name once.
+    recipe = json.loads((out / "recipe.json").read_text())
+    (out / "recipe.json").write_text(json.dumps({**recipe, "maker": "train.synthetic"}))
+    make_dataset(tiny, out)
+    assert json.loads((out / "recipe.json").read_text())["maker"] == "synthetic"
 
     (out / "recipe.json").unlink()
     before = _files(out)

@@ -14,7 +14,8 @@ import pytest
 
 from client import ReidClient
 from qafm.attributes import SCHEMA
-from qafm.datasets.market1501 import list_split, without_junk
+from qafm.datasets.crops import without_junk
+from qafm.datasets.market1501 import list_split
 from qafm.errors import InvalidImage
 from qafm.retrieval.descriptors import read_descriptors
 from synthetic import Recipe, make_dataset

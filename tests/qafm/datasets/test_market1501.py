@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qafm.datasets.market1501 import list_split, parse_name, shortfall, without_junk
+from qafm.datasets.crops import without_junk
+from qafm.datasets.dataset import shortfall
+from qafm.datasets.market1501 import PUBLISHED_COUNTS, Market1501, list_split, parse_name
 from qafm.errors import InvalidDataset
 
 
@@ -59,11 +61,19 @@ def test_each_split_has_its_folder(tmp_path):
         assert [crop.pid for crop in list_split(tmp_path, split)] == [7]
 
 
-def test_a_nearly_complete_copy_is_noticed_and_another_dataset_is_not():
-    crop = parse_name(Path("0001_c1s1_000001_00.jpg"))
-    assert "3,367 images, Market-1501 as published has 3,368" in (shortfall("query", [crop] * 3367) or "")
-    assert shortfall("query", [crop] * 3368) is None
-    assert shortfall("query", [crop] * 100) is None
+def test_a_nearly_complete_copy_is_noticed_and_another_dataset_is_not(tmp_path):
+    published = PUBLISHED_COUNTS["query"]
+    assert "3,367 images, Market-1501 as published has 3,368" in (
+        shortfall("Market-1501", "query", 3367, published) or ""
+    )
+    for images in (3368, 3031, 3705, 100):
+        assert shortfall("Market-1501", "query", images, published) is None
+    assert shortfall("CSV", "query", 3367, None) is None
+    names = [f"0001_c1s1_{frame:06d}_00.jpg" for frame in range(3367)]
+    for folder in ("query", "bounding_box_test"):
+        make_folder(tmp_path, *names, folder=folder)
+    (warning,) = Market1501(tmp_path).warnings("query", "gallery")
+    assert "the query split has 3,367 images" in warning
 
 
 def test_a_missing_split_and_an_empty_one_are_named(tmp_path):

@@ -1,0 +1,108 @@
+"""A dataset, whatever its layout: its splits, and what is known of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qafm.datasets.attribute_file import read_attributes
+from qafm.datasets.crops import DISTRACTOR_PID, Crop, Split
+from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
+
+
+class Dataset(ABC):
+    """A dataset in one layout; `qafm.datasets.layouts.open_dataset` chooses the class.
+
+    root: its folder. The path of every crop begins with it.
+    """
+
+    name: ClassVar[str]
+    """Of the layout, for people."""
+    expected: ClassVar[str]
+    """What is in a folder of this layout, in a few words for the error about a folder of none."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._splits: dict[Split, tuple[Crop, ...]] = {}
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether what is at `root` is meant to be of this layout. Never, where the layout has to be asked for."""
+        return False
+
+    @abstractmethod
+    def _list(self, split: Split) -> Sequence[Crop]:
+        """The crops of a split, at least one. Raises InvalidDataset."""
+
+    def split(self, split: Split) -> tuple[Crop, ...]:
+        """The crops of a split in a fixed order, junk and distractors included. They are listed once.
+
+        Raises InvalidDataset where the split is missing or empty, or something in it does not hold.
+        """
+        if split not in self._splits:
+            self._splits[split] = tuple(self._list(split))
+        return self._splits[split]
+
+    def identities(self, split: Split) -> list[int]:
+        """The pids of a split in ascending order, without junk and distractors. Raises as `split` does."""
+        return sorted({crop.pid for crop in self.split(split) if crop.pid > DISTRACTOR_PID})
+
+    def cameras(self, split: Split) -> list[int]:
+        """The camids of a split in ascending order. Raises as `split` does."""
+        return sorted({crop.camid for crop in self.split(split)})
+
+    @property
+    def published_counts(self) -> Mapping[Split, int]:
+        """Files in each split of the published dataset, junk and distractors included. Empty where none is known."""
+        return {}
+
+    @property
+    def attribute_file(self) -> Path | None:
+        """Where a dataset of this layout keeps its `market_attribute.mat`, whether it is there or not. None where
+        the layout has no attributes."""
+        return None
+
+    def attributes(self, split: Split) -> Mapping[int, NDArray[np.int8]]:
+        """{pid: int8 [12]}, as `qafm.attributes` has them; empty where the dataset has no attributes.
+
+        Raises InvalidDataset for a damaged attribute file. Needs scipy where there is one.
+        """
+        file = self.attribute_file
+        if file is None or not file.is_file():
+            return {}
+        return read_attributes(file, "train" if split == "train" else "test")
+
+    def degradations(self) -> dict[str, Degradation] | None:
+        """What is recorded to be wrong with the images, by `relative` path; None where nothing is recorded.
+
+        Raises InvalidDataset for a damaged `degradations.json`.
+        """
+        file = self.root / DEGRADATION_FILE
+        return read_degradations(file) if file.is_file() else None
+
+    def relative(self, crop: Crop) -> str:
+        """The path of a crop below the root, with forward slashes: how descriptors and reports name it."""
+        return crop.path.relative_to(self.root).as_posix()
+
+    def warnings(self, *splits: Split) -> tuple[str, ...]:
+        """What a person should know before trusting a result of these splits. Raises as `split` does."""
+        found = [self._shortfall(split) for split in splits]
+        return tuple(warning for warning in found if warning)
+
+    def _shortfall(self, split: Split) -> str | None:
+        return shortfall(self.name, split, len(self.split(split)), self.published_counts.get(split))
+
+
+def shortfall(name: str, split: Split, images: int, published: int | None) -> str | None:
+    """A sentence about a split with nearly, but not quite, as many images as the published one: a damaged copy?"""
+    if published is None or images == published or abs(images - published) > published // 10:
+        return None
+    return (
+        f"the {split} split has {images:,} images, {name} as published has {published:,}: "
+        "if this is meant to be it, the copy is not complete"
+    )
