@@ -15,17 +15,19 @@ from client.evaluation.evaluate import Progress
 from client.page import crop, page
 from client.reid import ReidClient
 from qafm.errors import InvalidDataset, InvalidDescriptors
-from qafm.retrieval.descriptors import read_descriptors
+from qafm.retrieval.descriptors import read_descriptors, require_one_model
+from qafm.retrieval.distances import from_squares, squared_distances
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """N crops to search in. paths: where each is, or was. descriptors: float32 [N,D]."""
+    """N crops to search in. paths: where each is, or was. descriptors: float32 [N,D]. model: of them, where known."""
 
     paths: tuple[Path, ...]
     descriptors: Float32
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def read_gallery(path: Path, folder: Path | None = None) -> Gallery:
     found = read_descriptors(path, ("paths",))
     if found.paths is None:
         raise InvalidDescriptors(f"{path}: has no paths, so what is found in it cannot be named")
-    return Gallery(tuple((folder or Path()) / name for name in found.paths.tolist()), found.descriptors)
+    paths = tuple((folder or Path()) / name for name in found.paths.tolist())
+    return Gallery(paths, found.descriptors, found.model)
 
 
 async def describe_gallery(
@@ -75,17 +78,19 @@ async def describe_gallery(
     return Gallery(tuple(paths), np.stack(descriptors))
 
 
-def search(descriptor: Float32, gallery: Gallery, top: int) -> list[Found]:
+def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = None) -> list[Found]:
     """The `top` crops nearest to a descriptor, float32 [D], nearest first, ties by place in the gallery.
 
-    Raises InvalidDescriptors where the gallery is of another model: descriptors of another length.
+    model: the name of what made the descriptor. Raises InvalidDescriptors where the gallery is of another model: of
+    another name, or descriptors of another length.
     """
+    require_one_model(model, gallery.model)
     if gallery.descriptors.shape[1] != len(descriptor):
         raise InvalidDescriptors(
             f"the gallery's descriptors have {gallery.descriptors.shape[1]} numbers, the image's {len(descriptor)}; "
             "expected both from the same model"
         )
-    distances = np.linalg.norm(gallery.descriptors - descriptor, axis=1)
+    distances = from_squares(squared_distances(descriptor, gallery.descriptors), "euclidean")
     rows = np.argsort(distances, kind="stable")[:top]
     return [Found(gallery.paths[row], float(distances[row])) for row in rows.tolist()]
 

@@ -19,7 +19,7 @@ from qafm.attributes import HeadAccuracy
 from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.retrieval.metrics import PROTOCOL, Metrics
-from qafm.retrieval.reranking import Reranking
+from qafm.retrieval.score import reranked_summary
 from qafm.retrieval.verification import OperatingPoint
 
 PAPER = {"rank1": 0.9305, "rank5": 0.9762, "rank10": 0.9860, "mAP": 0.8334}
@@ -92,11 +92,6 @@ class Report:
             "manifest": self.manifest,
             **({"ablation": self.ablation.summary()} if self.ablation else {}),
         }
-
-
-def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
-    """What JSON says of metrics after re-ranking: nothing where that was not asked for."""
-    return {"reranked": {**asdict(Reranking()), **reranked.summary()}} if reranked else {}
 
 
 def read_heatmaps(folder: Path) -> dict[str, bytes]:

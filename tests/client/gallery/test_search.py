@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.gallery.search import Gallery, search
+from client.gallery.search import Gallery, read_gallery, search
 from qafm.contract import DESCRIPTOR_SIZE
+from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
 
 
@@ -100,3 +102,16 @@ def test_search_against_a_naive_loop(places, top):
     assert [(pytest.approx(distance), str(row)) for distance, row in naive] == [
         (one.distance, one.path) for one in found
     ]
+
+
+def test_a_gallery_of_another_model_is_not_searched(tmp_path):
+    ids = np.array([1])
+    kept = Descriptors(one_hot(1), ids, ids, np.array(["a.jpg"]), model="heron/qafm")
+    write_descriptors(tmp_path / "gallery.npz", kept)
+    gallery = read_gallery(tmp_path / "gallery.npz")
+    assert gallery.model == "heron/qafm"
+    for model in ("heron/qafm", None):
+        assert len(search(one_hot(1)[0], gallery, 1, model)) == 1
+    assert len(search(one_hot(1)[0], replace(gallery, model=None), 1, "kudu/qafm")) == 1
+    with pytest.raises(InvalidDescriptors, match="model kudu/qafm, the gallery by heron/qafm"):
+        search(one_hot(1)[0], gallery, 1, "kudu/qafm")
