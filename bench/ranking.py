@@ -1,6 +1,6 @@
 """`python -m bench.ranking`: the metrics of Market-1501's size, from descriptors, in turns with other ways to them.
 
-ours         qafm.metrics.evaluate: distances in blocks, ranks by counting, exact
+ours         qafm.retrieval.metrics.evaluate: distances in blocks, ranks by counting, exact
 by sorting   all distances at once and a full sort, as plainly as NumPy allows
 torchreid    its distance matrix and its Cython evaluation, where --torchreid names a checkout of it in which
              `python setup.py build_ext --inplace` was run in torchreid/metrics/rank_cylib

@@ -18,7 +18,7 @@ from train.data import read_crop
 
 @dataclass(frozen=True)
 class Bound:
-    """What a measured value must be: at least, or at most, `limit`. Nothing that is not a number holds."""
+    """A limit of a measured value: the smallest that is allowed with `least`, otherwise the largest. NaN never is."""
 
     limit: float
     least: bool = False

@@ -24,7 +24,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     OSError.
     """
     unfinished = path.with_name(f".{path.name}.partial")
-    file = _ours(unfinished)
+    try:
+        file = _ours(unfinished)
+    except OSError as error:
+        error.filename = str(path)  # the name that the caller knows
+        raise
     try:
         with file:
             yield file

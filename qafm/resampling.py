@@ -53,8 +53,10 @@ _PIXEL = np.dtype("V3")
 def enlarged(crop: np.ndarray) -> np.ndarray:
     """A crop of that size, uint8 [128,64,3], resized: uint8 [384,128,3].
 
-    Across, each input is read by two outputs, three times as much as the neighbour on their side. Down, by one that
-    reads nothing else, and on either side of it by one that reads the input twice as much as the neighbour.
+    The width doubles: an input becomes a left and a right output. Each is three quarters of the input and one quarter
+    of the input's neighbour on that side. The height triples: an input becomes three outputs. The middle one is the
+    input itself; the one above it is two thirds of the input and one third of the input's upper neighbour, and the one
+    below it the same with the lower neighbour. At the edge of the crop an input is its own neighbour.
     """
     height, width = SMALL
     inputs = crop.reshape(height, 3 * width).astype(np.uint16)

@@ -1,5 +1,6 @@
 """`client score`: the metrics of descriptors, without a server."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,36 +10,34 @@ from client.commands import console
 from client.commands.options import Json, Rerank
 
 
+class DistanceChoice(str, Enum):
+    euclidean = "euclidean"
+    cosine = "cosine"
+
+
 def score_descriptors(
-    query: Annotated[Path, typer.Argument(help="Descriptors of the queries (.npz).")],
-    gallery: Annotated[Path, typer.Argument(help="Descriptors of the gallery (.npz).")],
+    query: Annotated[Path, typer.Argument(help="Descriptors of the queries: an .npz, or an .npy beside a .csv.")],
+    gallery: Annotated[Path, typer.Argument(help="Descriptors of the gallery, likewise.")],
+    distance: Annotated[
+        DistanceChoice, typer.Option(help="How two descriptors are compared.")
+    ] = DistanceChoice.euclidean,
     rerank: Rerank = False,
     json_file: Json = None,
 ) -> None:
     """Rank descriptors and print the metrics; needs no server."""
-    from dataclasses import asdict
-
     from client.commands import tables
-    from client.report.report import reranked_summary
     from qafm.files import write_json
     from qafm.retrieval.descriptors import RANKED_FIELDS, read_descriptors
-    from qafm.retrieval.metrics import PROTOCOL, evaluate
-    from qafm.retrieval.reranking import Reranking
-    from qafm.retrieval.verification import operating_points
+    from qafm.retrieval.score import score
 
     queries, crops = (read_descriptors(path, RANKED_FIELDS) for path in (query, gallery))
-    metrics, verification = evaluate(queries, crops), operating_points(queries, crops)
-    reranked = evaluate(queries, crops, Reranking()) if rerank else None
+    result = score(queries, crops, distance=distance.value, rerank=rerank)
+    for warning in result.warnings:
+        console.warn(warning)
     if json_file is not None:
-        summary = {
-            **metrics.summary(),
-            **reranked_summary(reranked),
-            "verification": [asdict(point) for point in verification],
-            "protocol": PROTOCOL,
-        }
-        write_json(json_file, summary)
+        write_json(json_file, result.summary())
     output = console.output()
-    output.print(tables.metrics({"%": metrics, "Re-ranked": reranked}))
-    if verification:
-        output.print(tables.verification(verification))
-    output.print(tables.counts(metrics))
+    output.print(tables.metrics({"%": result.metrics, "Re-ranked": result.reranked}))
+    if result.verification:
+        output.print(tables.verification(result.verification, result.distance))
+    output.print(f"{tables.counts(result.metrics)}, {result.distance} distance")

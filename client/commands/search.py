@@ -9,11 +9,11 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Json
+from client.commands.options import Json, NamePattern
 
 if TYPE_CHECKING:
     from client.description import Description
-    from client.gallery.search import Gallery
+    from client.gallery.search import Gallery, GalleryImages
 
 
 @connected
@@ -26,42 +26,51 @@ def search_person(
     images: Annotated[
         Path | None, typer.Option(help="The folder in which the paths of an .npz start: the dataset's folder.")
     ] = None,
+    name_pattern: NamePattern = None,
     json_file: Json = None,
 ) -> None:
     """Find a person in a folder of crops, or in descriptors of them."""
     import asyncio
 
     from client.commands import tables
-    from client.gallery.search import read_gallery, search, write_page
+    from client.gallery.search import list_gallery, read_gallery, search, write_page
     from qafm.files import write_json
 
-    kept = None if gallery.is_dir() else read_gallery(gallery, images)
-    description, searched, failures = asyncio.run(_describe(connection, image, gallery, kept))
+    # What is wrong with the input is said before any server is asked.
+    where = list_gallery(gallery, name_pattern) if gallery.is_dir() else read_gallery(gallery, images)
+    description, searched, failures = asyncio.run(_describe(connection, image, where))
     for failure in failures:
         console.say_error(str(failure))
-    nearest = search(description.descriptor, searched, top)
+    nearest = search(description.descriptor, searched, top, description.model)
     console.output().print(tables.nearest(nearest))
     if json_file is not None:
-        listed = [{"path": str(crop.path), "distance": crop.distance} for crop in nearest]
-        write_json(json_file, {"image": str(image), "found": listed})
+        listed = [
+            {"path": str(match.path), "distance": match.distance} | ({"person": match.person} if match.person else {})
+            for match in nearest
+        ]
+        write_json(json_file, {"image": str(image), "model": description.model, "found": listed})
     if html is not None:
-        write_page(html, image, nearest)
+        write_page(html, image, nearest, description.model)
     if failures:
         console.say_error(f"left out because they could not be described: {len(failures)} image(s), named above")
         raise typer.Exit(FAILURES)
 
 
 async def _describe(
-    connection: Connection, image: Path, folder: Path, kept: "Gallery | None"
+    connection: Connection, image: Path, where: "GalleryImages | Gallery"
 ) -> "tuple[Description, Gallery, list[Exception]]":
     """The image, the gallery (described now, unless it was kept), and why some of its images failed."""
     from client.commands.progress import progress
-    from client.gallery.search import describe_gallery
+    from client.gallery.search import GalleryImages, describe_gallery
 
     failures: list[Exception] = []
     async with connection.client() as client:
         description = await client.describe(image)
-        gallery = kept or await describe_gallery(
-            client, folder, concurrency=defaults.CONCURRENCY, progress=progress, failed=failures.append
-        )
-    return description, gallery, failures
+        if isinstance(where, GalleryImages):
+            if where.warning:
+                console.warn(where.warning)
+            where = await describe_gallery(
+                client, where, concurrency=defaults.CONCURRENCY, progress=progress, failed=failures.append
+            )
+            await client.confirm_model()
+    return description, where, failures

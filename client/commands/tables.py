@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from client.report.report import METRIC_LABELS
-from qafm.retrieval.metrics import Metrics
+from qafm.retrieval.metrics import METRIC_LABELS, Metrics
 from qafm.retrieval.verification import OperatingPoint
 
 if TYPE_CHECKING:
@@ -37,10 +36,10 @@ def counts(values: Metrics) -> str:
     return f"{values.queries:,} queries{skipped}, {values.gallery:,} gallery images"
 
 
-def verification(points: list[OperatingPoint]) -> Table:
-    """What one threshold for all pairs accepts."""
+def verification(points: list[OperatingPoint], distance: str = "euclidean") -> Table:
+    """What one threshold for all pairs accepts. distance: in which it is."""
     table = Table(title="One threshold for all pairs")
-    for name in ("False positives", "True positives %", "Distance"):
+    for name in ("False positives", "True positives %", f"{distance.capitalize()} distance"):
         table.add_column(name, justify="right")
     for point in points:
         table.add_row(
@@ -108,11 +107,15 @@ def loads(model: str, measured: list[Load]) -> Iterator[Table]:
 
 
 def nearest(crops: list[Found]) -> Table:
-    """What a search found, nearest first."""
+    """What a search found, nearest first; with who it is where the names of the gallery say so."""
     table = Table()
     table.add_column("", justify="right")
     table.add_column("Distance", justify="right")
+    named = any(crop.person for crop in crops)
+    if named:
+        table.add_column("Person")
     table.add_column("Image", overflow="fold")
     for rank, crop in enumerate(crops, start=1):
-        table.add_row(str(rank), f"{crop.distance:.3f}", escape(str(crop.path)))
+        person = [escape(crop.person or "")] if named else []
+        table.add_row(str(rank), f"{crop.distance:.3f}", *person, escape(str(crop.path)))
     return table

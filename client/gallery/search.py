@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from html import escape
@@ -14,26 +14,37 @@ from client.description import Description, Float32
 from client.page import crop, page
 from client.progress import Progress
 from client.reid import ReidClient
+from qafm.contract import QAFM
+from qafm.datasets.crops import IMAGE_SUFFIXES, is_image
+from qafm.datasets.name_pattern import list_images
 from qafm.errors import InvalidDataset, InvalidDescriptors
-from qafm.retrieval.descriptors import read_descriptors
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from qafm.files import whole_file
+from qafm.retrieval.descriptors import read_descriptors, require_one_model
+from qafm.retrieval.distances import from_squares, squared_distances
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """N crops to search in. paths: where each is, or was. descriptors: float32 [N,D]."""
+    """N crops to search in.
+
+    paths: where each is, or was. descriptors: float32 [N,D]. model: the name of what made them, where known. people: of
+    each crop who it is, where its name says so.
+    """
 
     paths: tuple[Path, ...]
     descriptors: Float32
+    model: str | None = None
+    people: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """A crop of the gallery. distance: Euclidean, of descriptors of length 1: from 0, the same, to 2."""
+    """A crop of the gallery. distance: Euclidean, of descriptors of length 1: from 0, the same, to 2. person: who it
+    is, where its name says so."""
 
     path: Path
     distance: float
+    person: str | None = None
 
 
 def read_gallery(path: Path, folder: Path | None = None) -> Gallery:
@@ -41,72 +52,108 @@ def read_gallery(path: Path, folder: Path | None = None) -> Gallery:
 
     Raises InvalidDescriptors where it has no paths, or cannot be read.
     """
-    found = read_descriptors(path, ("paths",))
-    if found.paths is None:
+    kept = read_descriptors(path, ("paths",))
+    if kept.paths is None:
         raise InvalidDescriptors(f"{path}: has no paths, so what is found in it cannot be named")
-    return Gallery(tuple((folder or Path()) / name for name in found.paths.tolist()), found.descriptors)
+    paths = tuple((folder or Path()) / name for name in kept.paths.tolist())
+    return Gallery(paths, kept.descriptors, kept.model)
+
+
+@dataclass(frozen=True)
+class GalleryImages:
+    """The crops of a folder. people: by path who it is, where a name pattern says so. warning: of what is left out."""
+
+    paths: tuple[Path, ...]
+    people: Mapping[Path, str] | None = None
+    warning: str | None = None
+
+
+def list_gallery(folder: Path, name_pattern: str | None = None) -> GalleryImages:
+    """Every image in a folder and the folders in it; with `name_pattern` those that it matches.
+
+    Raises InvalidDataset where there are none.
+    """
+    if name_pattern is not None:
+        matched = list_images(folder, name_pattern)
+        people = {crop.path: matched.pid_texts[crop.pid] for crop in matched.crops}
+        return GalleryImages(tuple(people), people, matched.warning)
+    paths = sorted(path for path in folder.rglob("*") if is_image(path))
+    if not paths:
+        raise InvalidDataset(f"{folder}: no images in it; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+    return GalleryImages(tuple(paths))
 
 
 async def describe_gallery(
-    client: ReidClient, folder: Path, *, concurrency: int, progress: Progress, failed: Callable[[Exception], None]
+    client: ReidClient,
+    images: GalleryImages,
+    *,
+    concurrency: int,
+    progress: Progress,
+    failed: Callable[[Exception], None],
 ) -> Gallery:
-    """Every image in a folder and the folders in it. failed: is told of each that cannot be described.
+    """The descriptors of images. failed: is told of each that cannot be described.
 
-    Raises InvalidDataset where there are none, and as `ReidClient.describe` does where the server goes away.
+    Raises InvalidDataset where none can be, and as `ReidClient.describe` does where the server goes away.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise InvalidDataset(f"{folder}: no images in it; expected files that end in {', '.join(SUFFIXES)}")
     paths: list[Path] = []
     descriptors: list[Float32] = []
-    with progress("describe", len(files)) as step:
-        async with aclosing(client.describe_many(files, concurrency=concurrency, return_errors=True)) as results:
-            async for name, result in results:
+    with progress("describe", len(images.paths)) as step:
+        results = client.describe_many(images.paths, concurrency=concurrency, return_errors=True)
+        async with aclosing(results):
+            async for path, result in results:
                 if isinstance(result, Description):
-                    paths.append(name)
+                    paths.append(path)
                     descriptors.append(result.descriptor)
                 else:
                     failed(result)
                 step()
     if not paths:
-        raise InvalidDataset(f"{folder}: none of its {len(files)} images could be described")
-    return Gallery(tuple(paths), np.stack(descriptors))
+        raise InvalidDataset(f"none of the gallery's {len(images.paths)} images could be described")
+    people = None if images.people is None else tuple(images.people[path] for path in paths)
+    return Gallery(tuple(paths), np.stack(descriptors), client.manifest.model(QAFM), people)
 
 
-def search(descriptor: Float32, gallery: Gallery, top: int) -> list[Found]:
+def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = None) -> list[Found]:
     """The `top` crops nearest to a descriptor, float32 [D], nearest first, ties by place in the gallery.
 
-    Raises InvalidDescriptors where the gallery is of another model: descriptors of another length.
+    model: the name of what made the descriptor. Raises InvalidDescriptors where the gallery is of another model: of
+    another name, or descriptors of another length.
     """
+    require_one_model(model, gallery.model)
     if gallery.descriptors.shape[1] != len(descriptor):
         raise InvalidDescriptors(
             f"the gallery's descriptors have {gallery.descriptors.shape[1]} numbers, the image's {len(descriptor)}; "
             "expected both from the same model"
         )
-    distances = np.linalg.norm(gallery.descriptors - descriptor, axis=1)
+    distances = from_squares(squared_distances(descriptor, gallery.descriptors), "euclidean")
     rows = np.argsort(distances, kind="stable")[:top]
-    return [Found(gallery.paths[row], float(distances[row])) for row in rows.tolist()]
+    people = gallery.people or (None,) * len(gallery.paths)
+    return [Found(gallery.paths[row], float(distances[row]), people[row]) for row in rows.tolist()]
 
 
-def write_page(path: Path, image: Path, nearest: list[Found]) -> None:
-    """A page with the image and what was found, the pictures in it. A picture that is gone leaves its caption."""
-    found = "".join(
+def write_page(path: Path, image: Path, nearest: list[Found], model: str | None) -> None:
+    """A page with the image and what was found, the pictures in it. A picture that is gone leaves its caption.
+
+    model: the name of what described them. Raises OSError.
+    """
+    figures = "".join(
         crop(
-            _content(one.path),
+            _content(match.path),
             f"rank {rank}",
-            f"<b>{rank}</b> &nbsp; {one.distance:.3f}<br>{escape(str(one.path))}",
+            f"<b>{rank}</b> &nbsp; {match.distance:.3f}"
+            + (f" &nbsp; {escape(match.person)}" if match.person else "")
+            + f"<br>{escape(str(match.path))}",
         )
-        for rank, one in enumerate(nearest, start=1)
+        for rank, match in enumerate(nearest, start=1)
     )
-    path.write_text(
-        page(
-            f"Who looks like {image.name}?",
-            f"""<header><h1>Who looks like this?</h1><p>{escape(str(image))}</p></header>
+    content = page(
+        f"Who looks like {image.name}?",
+        f"""<header><h1>Who looks like this?</h1><p>{escape(str(image))}<br>Model {escape(str(model))}</p></header>
 <section class="crops">{crop(_content(image), "what was searched for", escape(image.name))}</section>
-<section><h2>Nearest first, with their distance</h2><div class="crops">{found}</div></section>""",
-        ),
-        encoding="utf-8",
+<section><h2>Nearest first, with their distance</h2><div class="crops">{figures}</div></section>""",
     )
+    with whole_file(path) as file:
+        file.write(content.encode())
 
 
 def _content(path: Path) -> bytes:

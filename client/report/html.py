@@ -11,9 +11,9 @@ from client.evaluation.ablation import Ablation, correlation
 from client.evaluation.describing import FailedImage
 from client.page import crop, page
 from client.report.examples import crops_by_quality, lists_of_queries
-from client.report.report import METRIC_LABELS, Report
+from client.report.report import Report
 from qafm.attributes import HeadAccuracy
-from qafm.retrieval.metrics import PROTOCOL, Metrics
+from qafm.retrieval.metrics import METRIC_LABELS, PROTOCOL, Metrics
 from qafm.retrieval.verification import OperatingPoint
 
 PAPER = {"rank1": 0.9305, "rank5": 0.9762, "rank10": 0.9860, "mAP": 0.8334}

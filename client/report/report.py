@@ -21,18 +21,8 @@ from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
 from qafm.retrieval.metrics import PROTOCOL, Metrics
-from qafm.retrieval.reranking import Reranking
+from qafm.retrieval.score import reranked_summary
 from qafm.retrieval.verification import OperatingPoint
-
-METRIC_LABELS = {
-    "rank1": "Rank-1",
-    "rank5": "Rank-5",
-    "rank10": "Rank-10",
-    "mAP": "mAP",
-    "mINP": "mINP",
-    "mAP_trapezoid": "mAP (trapezoid)",
-}
-"""The headline metrics, in the order in which every table shows them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +76,6 @@ class Report:
             "lacks": list(self.lacks),
             **({"ablation": self.ablation.summary()} if self.ablation else {}),
         }
-
-
-def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
-    """What JSON says of metrics after re-ranking: nothing where that was not asked for."""
-    return {"reranked": {**asdict(Reranking()), **reranked.summary()}} if reranked else {}
 
 
 def read_heatmaps(folder: Path) -> dict[str, bytes]:

@@ -1,41 +1,40 @@
-"""Descriptors of a set of images, and the .npz file that carries them from one tool to another.
+"""Descriptors of a set of images, and the files that carry them from one tool to another (`docs/formats.md`).
 
     descriptors  float32 [N,D]     pids, camids  int64 [N]     paths  unicode [N]
-    and where known: alpha, identifiability  float32 [N]; visual, semantic  float32 [N,1024];
-    attributes  float32 [N,30]
+    and where known: alpha, identifiability, utility  float32 [N]; scatter  float32 [N,34];
+    visual, semantic  float32 [N,1024]; attributes  float32 [N,30]; model  unicode, one for all
 
-Ranking needs only the first three. Nothing in the file is pickled.
+Ranking needs only the first three. Nothing in a file is pickled.
 """
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from qafm.contract import ATTRIBUTE_SIZE, VECTOR_SIZE
 from qafm.errors import InvalidDescriptors
 from qafm.files import whole_file
+from qafm.record import RECORD
+from qafm.retrieval.npy_files import read_npy
+
+FORMAT = 2
+"""Of the .npz that is written: 2 has `model`; 1, which has no `format` in it either, is read as well."""
 
 RANKED_FIELDS = ("descriptors", "pids", "camids")
 """What ranking needs, and what every descriptor file has."""
 
-# Field: kind of number, and the sizes after N; None is any size.
+# Array: kind of number, and the sizes after N; None is any size: other people's descriptors have other lengths.
 _LAYOUT: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "descriptors": ("float32", (None,)),
     "pids": ("int64", ()),
     "camids": ("int64", ()),
     "paths": ("unicode", ()),
-    "alpha": ("float32", ()),
-    "identifiability": ("float32", ()),
-    "visual": ("float32", (VECTOR_SIZE,)),
-    "semantic": ("float32", (VECTOR_SIZE,)),
-    "attributes": ("float32", (ATTRIBUTE_SIZE,)),
-    "scatter": ("float32", (34,)),
-    "utility": ("float32", ()),
+    **{field.array: ("float32", field.shape) for field in RECORD if field.array != "descriptors"},
 }
 
 
@@ -44,9 +43,11 @@ class Descriptors:
     """N images, one row each in every array.
 
     descriptors: float32 [N,D], finite. pids: int64 [N], -1 for junk. camids: int64 [N]. paths: unicode [N].
-    alpha: float32 [N], in [0,1]. identifiability: float32 [N], higher is worse. visual, semantic: float32
-    [N,1024]. attributes: float32 [N,30], probabilities. An array that is not known is None. Raises
-    InvalidDescriptors, naming the array, for another type, another length or a value that is not finite.
+    alpha: float32 [N], in [0,1]. identifiability: float32 [N], higher is worse. scatter: float32 [N,34], for each
+    perturbation the distance of its features to the original's. utility: float32 [N], in [0,1], higher is better.
+    visual, semantic: float32 [N,1024]. attributes: float32 [N,30], probabilities. model: the name of what made the
+    descriptors, any text. What is not known is None. Raises InvalidDescriptors, naming the array, for another type,
+    another length or a value that is not finite.
     """
 
     descriptors: np.ndarray
@@ -55,11 +56,11 @@ class Descriptors:
     paths: np.ndarray | None = None
     alpha: np.ndarray | None = None
     identifiability: np.ndarray | None = None
+    scatter: np.ndarray | None = None
+    utility: np.ndarray | None = None
     visual: np.ndarray | None = None
     semantic: np.ndarray | None = None
     attributes: np.ndarray | None = None
-    scatter: np.ndarray | None = None
-    utility: np.ndarray | None = None
     model: str | None = None
 
     def __post_init__(self) -> None:
@@ -76,44 +77,88 @@ class Descriptors:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that are known, by name."""
-        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
-        return {name: array for name, array in named.items() if array is not None}
+        return {name: array for name in _LAYOUT if (array := getattr(self, name)) is not None}
+
+
+def require_one_model(query: str | None, gallery: str | None) -> None:
+    """Refuse to compare descriptors of two models, by their names; None, where a name is not known, is accepted.
+
+    Raises InvalidDescriptors.
+    """
+    if query and gallery and query != gallery:
+        raise InvalidDescriptors(
+            f"the query is described by the model {query}, the gallery by {gallery}; distances between the two mean "
+            "nothing. Describe both with one model"
+        )
 
 
 def read_descriptors(path: Path, names: Collection[str] = tuple(_LAYOUT)) -> Descriptors:
-    """Read a descriptor file: of the arrays it has, those in `names`, and always the ones ranking needs.
+    """Read a descriptor file: of the arrays it has, those in `names`, and always `model` and what ranking needs.
 
-    Raises InvalidDescriptors for a file that is missing, is not an .npz, lacks an array that ranking needs,
+    An .npz, or an .npy beside a CSV of the same stem (`qafm.retrieval.npy_files`), which has paths as well. Raises
+    InvalidDescriptors for a file that is missing, is neither, lacks an array that ranking needs, is of a newer format,
     or holds an array that is pickled or not as `Descriptors` says.
     """
     path = Path(path)
     if not path.is_file():
         raise InvalidDescriptors(f"{path}: no such file; expected an .npz of descriptors, as `client eval` writes it")
-    if not zipfile.is_zipfile(path):
-        raise InvalidDescriptors(f"{path}: not an .npz file; expected the descriptors that `client eval` writes")
+    content = read_npy(path) if path.suffix.lower() == ".npy" else _read_npz(path, {*RANKED_FIELDS, *names})
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if absent := [name for name in RANKED_FIELDS if name not in file]:
-                raise InvalidDescriptors(
-                    f"{path}: lacks the array(s) {', '.join(absent)}; "
-                    f"expected at least {', '.join(RANKED_FIELDS)}, got {', '.join(file.files) or 'nothing'}"
-                )
-            wanted = [name for name in _LAYOUT if name in file and name in {*RANKED_FIELDS, *names}]
-            arrays = {name: _read(path, file, name) for name in wanted}
-    except InvalidDescriptors:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy share no type for a damaged file
-        raise InvalidDescriptors(f"{path}: the file is damaged and cannot be read: {error}") from error
-    try:
-        return Descriptors(**arrays)
+        return Descriptors(**content)
     except InvalidDescriptors as error:
         raise InvalidDescriptors(f"{path}: {error}") from None
 
 
 def write_descriptors(path: Path, descriptors: Descriptors) -> None:
-    """Write a descriptor file. A crash half-way leaves the file that was there before, or none."""
+    """Write an .npz of descriptors. A crash half-way leaves the file that was there before, or none."""
+    model = {} if descriptors.model is None else {"model": np.array(descriptors.model)}
     with whole_file(Path(path)) as file:
-        np.savez(file, **descriptors.arrays())  # type: ignore[arg-type]  # no array is named allow_pickle
+        np.savez(file, format=np.array(FORMAT), **model, **descriptors.arrays())  # type: ignore[arg-type]
+
+
+def _read_npz(path: Path, names: Collection[str]) -> dict[str, Any]:
+    """The arguments of `Descriptors` that the file has, of the arrays those in `names`."""
+    if not zipfile.is_zipfile(path):
+        raise InvalidDescriptors(
+            f"{path}: not an .npz file; expected the descriptors that `client eval` writes, or an .npy beside a CSV"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            _check_format(path, file)
+            if absent := [name for name in RANKED_FIELDS if name not in file]:
+                raise InvalidDescriptors(
+                    f"{path}: lacks the array(s) {', '.join(absent)}; "
+                    f"expected at least {', '.join(RANKED_FIELDS)}, got {', '.join(file.files) or 'nothing'}"
+                )
+            content: dict[str, Any] = {
+                name: _read(path, file, name) for name in _LAYOUT if name in file and name in names
+            }
+            if "model" in file:
+                content["model"] = _model(path, _read(path, file, "model"))
+            return content
+    except InvalidDescriptors:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy share no type for a damaged file
+        raise InvalidDescriptors(f"{path}: the file is damaged and cannot be read: {error}") from error
+
+
+def _check_format(path: Path, file: np.lib.npyio.NpzFile) -> None:
+    if "format" not in file:
+        return  # 1, or another program's
+    number = _read(path, file, "format")
+    if number.ndim or number.dtype.kind not in "iu" or number < 1:
+        raise InvalidDescriptors(f"{path}: format is {number!r}; expected a whole number from 1 to {FORMAT}")
+    if number > FORMAT:
+        raise InvalidDescriptors(
+            f"{path}: is of format {number}, and this version reads formats 1 to {FORMAT}: a newer version wrote it. "
+            "Update this one, or write the file again with this version"
+        )
+
+
+def _model(path: Path, name: np.ndarray) -> str | None:
+    if name.ndim or name.dtype.kind != "U":
+        raise InvalidDescriptors(f"{path}: model is {name.dtype.name} {list(name.shape)}; expected one unicode text")
+    return str(name) or None
 
 
 def _read(path: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
@@ -128,12 +173,12 @@ def _check_type(name: str, array: np.ndarray) -> None:
     expected = f"{kind} [{', '.join(['N', *(str(size or 'D') for size in sizes)])}]"
     if not isinstance(array, np.ndarray):
         raise InvalidDescriptors(f"{name} is a {type(array).__name__}; expected an array {expected}")
-    found = "unicode" if array.dtype.kind == "U" else array.dtype.name
+    dtype = "unicode" if array.dtype.kind == "U" else array.dtype.name
     fits = array.ndim == 1 + len(sizes) and all(
         want in (None, got) for want, got in zip(sizes, array.shape[1:], strict=True)
     )
-    if found != kind or not fits:
-        raise InvalidDescriptors(f"{name} is {found} {list(array.shape)}; expected {expected}")
+    if dtype != kind or not fits:
+        raise InvalidDescriptors(f"{name} is {dtype} {list(array.shape)}; expected {expected}")
     if kind == "float32" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise InvalidDescriptors(f"{name} has a value that is not finite, first in row {row}")

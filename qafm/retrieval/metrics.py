@@ -13,19 +13,39 @@ import numpy as np
 from qafm.datasets.crops import JUNK_PID
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.distances import Distance
 from qafm.retrieval.ranking import match_ranks
 from qafm.retrieval.reranking import Reranking, reranked_match_ranks
 
 CMC_LENGTH = 50
-PROTOCOL = (
-    "Market-1501 single-query. Gallery images with pid -1 (junk) are dropped, pid 0 (distractors) stay. "
-    "For each query, gallery images with the same identity and the same camera are left out. The gallery "
-    "is ranked by Euclidean distance, exactly, ties by gallery order. Rank-k: the first true match is "
-    "among the first k. mAP: mean over queries of the mean precision at the true matches. mAP_trapezoid: "
-    "the area under the precision-recall curve by trapezoids, as in the original MATLAB code. mINP: mean "
-    "of the number of true matches over the rank of the last one. Queries without a true match are left "
-    "out of every mean and counted as skipped_queries."
-)
+_NAMED = {"euclidean": "Euclidean distance", "cosine": "cosine distance (of descriptors brought to length 1)"}
+
+
+def protocol(distance: Distance = "euclidean") -> str:
+    """The protocol in words, for every report of a result."""
+    return (
+        "Market-1501 single-query. Gallery images with pid -1 (junk) are dropped, pid 0 (distractors) stay. "
+        "For each query, gallery images with the same identity and the same camera are left out. The gallery "
+        f"is ranked by {_NAMED[distance]}, exactly, ties by gallery order. Rank-k: the first true match is "
+        "among the first k. mAP: mean over queries of the mean precision at the true matches. mAP_trapezoid: "
+        "the area under the precision-recall curve by trapezoids, as in the original MATLAB code. mINP: mean "
+        "of the number of true matches over the rank of the last one. Queries without a true match are left "
+        "out of every mean and counted as skipped_queries."
+    )
+
+
+PROTOCOL = protocol()
+"""Of Euclidean distance."""
+
+METRIC_LABELS = {
+    "rank1": "Rank-1",
+    "rank5": "Rank-5",
+    "rank10": "Rank-10",
+    "mAP": "mAP",
+    "mINP": "mINP",
+    "mAP_trapezoid": "mAP (trapezoid)",
+}
+"""The headline metrics, in the order in which every table shows them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +77,23 @@ class Metrics:
         return {name: value for name, value in vars(self).items() if not isinstance(value, np.ndarray)}
 
 
-def evaluate(query: Descriptors, gallery: Descriptors, reranking: Reranking | None = None) -> Metrics:
-    """Rank the gallery for every query and measure the result, by `PROTOCOL`; with `reranking`, by its distances.
+def evaluate(
+    query: Descriptors,
+    gallery: Descriptors,
+    reranking: Reranking | None = None,
+    *,
+    distance: Distance = "euclidean",
+) -> Metrics:
+    """Rank the gallery for every query and measure the result, by `protocol`; with `reranking`, by its distances.
 
-    Raises InvalidDescriptors when the descriptors differ in length or no query has a true match.
+    Raises InvalidDescriptors where no query has a true match, and as `qafm.retrieval.distances.comparable` does: for
+    descriptors of two models or sizes.
     """
-    ranks = reranked_match_ranks(query, gallery, reranking) if reranking else match_ranks(query, gallery)
-    evaluated = [row for row, found in enumerate(ranks) if len(found)]
+    if reranking:
+        ranks = reranked_match_ranks(query, gallery, reranking, distance=distance)
+    else:
+        ranks = match_ranks(query, gallery, distance=distance)
+    evaluated = [row for row, own in enumerate(ranks) if len(own)]
     queries, images = (int(np.count_nonzero(side.pids != JUNK_PID)) for side in (query, gallery))
     if not evaluated:
         raise InvalidDescriptors(
@@ -72,7 +102,7 @@ def evaluate(query: Descriptors, gallery: Descriptors, reranking: Reranking | No
         )
     precision = np.full(len(query), np.nan)
     precision[evaluated] = [average_precision(ranks[row]) for row in evaluated]
-    first = np.array([found[0] if len(found) else 0 for found in ranks], dtype=np.int64)
+    first = np.array([own[0] if len(own) else 0 for own in ranks], dtype=np.int64)
     cmc = (first[evaluated, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0)
     return Metrics(
         rank1=float(cmc[0]),

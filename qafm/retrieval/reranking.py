@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.distances import Distance, comparable, estimate, squared_distances
 from qafm.retrieval.ranking import without_junk
 
 BLOCK_BYTES = 32 * 1024 * 1024
@@ -31,13 +32,17 @@ class Reranking:
     weight: float = 0.3
 
 
-def reranked_match_ranks(query: Descriptors, gallery: Descriptors, settings: Reranking) -> list[np.ndarray]:
+def reranked_match_ranks(
+    query: Descriptors, gallery: Descriptors, settings: Reranking, *, distance: Distance = "euclidean"
+) -> list[np.ndarray]:
     """`qafm.retrieval.ranking.match_ranks`, the gallery ordered by the new distances. Junk is no one's neighbour."""
     ranks = [np.empty(0, dtype=np.int64)] * len(query)
+    query, gallery = comparable(query, gallery, distance)
     searched, asked = without_junk(query)
     among, _ = without_junk(gallery)
     if not len(asked) or not len(among):
         return ranks
+    # Comparable already: of length 1 where that is wanted.
     for row, distances in zip(asked, reranked_distances(searched, among, settings), strict=True):
         same_pid, same_camera = among.pids == query.pids[row], among.camids == query.camids[row]
         distances[same_pid & same_camera] = np.inf
@@ -48,27 +53,34 @@ def reranked_match_ranks(query: Descriptors, gallery: Descriptors, settings: Rer
 
 
 def reranked_distances(
-    query: Descriptors, gallery: Descriptors, settings: Reranking | None = None, block_bytes: int = BLOCK_BYTES
+    query: Descriptors,
+    gallery: Descriptors,
+    settings: Reranking | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    *,
+    distance: Distance = "euclidean",
 ) -> Iterator[np.ndarray]:
     """For each query in turn, float32 [G], its distance to every gallery image.
 
-    Both must be without junk. Squared Euclidean distances, divided by the largest of each image, are what is mixed
-    and what the descriptions weigh neighbours by. Beside the descriptors, memory grows with k1 an image.
+    Both must be without junk. Squared Euclidean distances (twice the cosine distances of descriptors of length 1),
+    divided by the largest of each image, are what is mixed and what the descriptions weigh neighbours by. Beside the
+    descriptors, memory grows with k1 an image. Raises as `qafm.retrieval.distances.comparable` does.
     """
     settings = settings or Reranking()
+    query, gallery = comparable(query, gallery, distance)
     points = np.concatenate([query.descriptors, gallery.descriptors])
     nearest, largest = _nearest(points, settings.k1 + 1, block_bytes)
     described = _averaged(_described(points, nearest, largest, settings.k1), nearest[:, : settings.k2])
     columns = _by_column(described[len(query) :], len(points))
-    squares = np.einsum("nd,nd->n", points, points)
-    for row in range(len(query)):
-        shared = np.zeros(len(gallery), np.float32)
-        for neighbour, weight in zip(*described[row], strict=True):
-            images, weights = columns[neighbour]
-            shared[images] += np.minimum(weight, weights)
-        jaccard = 1 - shared / (2 - shared)
-        distances = (squares[row] + squares[len(query) :] - 2 * points[len(query) :] @ points[row]).clip(min=0)
-        yield (1 - settings.weight) * jaccard + settings.weight * distances / largest[row]
+    for block in estimate(query.descriptors, gallery.descriptors, block_bytes):
+        for row, relative, own in zip(range(block.rows.start, block.rows.stop), block.relative, block.own, strict=True):
+            shared = np.zeros(len(gallery), np.float32)
+            for neighbour, weight in zip(*described[row], strict=True):
+                images, weights = columns[neighbour]
+                shared[images] += np.minimum(weight, weights)
+            jaccard = 1 - shared / (2 - shared)
+            distances = (relative + own).clip(min=0)
+            yield (1 - settings.weight) * jaccard + settings.weight * distances / largest[row]
 
 
 Weights = tuple[np.ndarray, np.ndarray]
@@ -80,16 +92,14 @@ def _nearest(points: np.ndarray, count: int, block_bytes: int) -> tuple[np.ndarr
     count = min(count, len(points))
     nearest = np.empty((len(points), count), np.intp)
     largest = np.empty(len(points), np.float32)
-    squares = np.einsum("nd,nd->n", points, points)
-    block = max(1, block_bytes // (4 * len(points)))
-    for start in range(0, len(points), block):
-        rows = np.arange(start, min(start + block, len(points)))
-        distances = squares[rows, None] + squares - 2 * points[rows] @ points.T
-        largest[rows] = np.maximum(distances.max(axis=1), np.finfo(np.float32).tiny)
-        distances[np.arange(len(rows)), rows] = -np.inf
-        found = np.argpartition(distances, count - 1, axis=1)[:, :count]
-        order = np.argsort(np.take_along_axis(distances, found, axis=1), axis=1, kind="stable")
-        nearest[rows] = np.take_along_axis(found, order, axis=1)
+    for block in estimate(points, points, block_bytes):
+        distances = block.relative
+        largest[block.rows] = np.maximum(distances.max(axis=1) + block.own, np.finfo(np.float32).tiny)
+        itself = np.arange(block.rows.start, block.rows.stop)
+        distances[np.arange(len(distances)), itself] = -np.inf
+        closest = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(distances, closest, axis=1), axis=1, kind="stable")
+        nearest[block.rows] = np.take_along_axis(closest, order, axis=1)
     return nearest, largest
 
 
@@ -105,8 +115,7 @@ def _described(points: np.ndarray, nearest: np.ndarray, largest: np.ndarray, k1:
             if 3 * len(theirs & own) > 2 * len(theirs):
                 expanded |= theirs
         rows = np.array(sorted(expanded))
-        difference = points[rows] - points[row]
-        weights = np.exp(-np.einsum("nd,nd->n", difference, difference) / largest[row])
+        weights = np.exp(-squared_distances(points[row], points, rows) / largest[row])
         described.append((rows, weights / weights.sum()))
     return described
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.distances import Distance, comparable, estimate, from_squares
 from qafm.retrieval.ranking import without_junk
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
@@ -20,7 +21,7 @@ BLOCK_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Accepting pairs up to the Euclidean distance `threshold` accepts this part of the impostors and of the genuine.
+    """Accepting pairs up to the distance `threshold` accepts this part of the impostors and of the genuine pairs.
 
     The threshold is the distance of an impostor, the last one that is let through.
     """
@@ -35,39 +36,31 @@ def operating_points(
     gallery: Descriptors,
     rates: tuple[float, ...] = FALSE_POSITIVE_RATES,
     block_bytes: int = BLOCK_BYTES,
+    *,
+    distance: Distance = "euclidean",
 ) -> list[OperatingPoint]:
     """An operating point for each false positive rate that there are enough impostors for.
 
-    Empty where there is no genuine pair. In blocks of queries: memory does not grow with the number of pairs. Distances
-    are float32, from products of the descriptors' differences to their mean.
+    Empty where there is no genuine pair. Thresholds are Euclidean distances, or cosine distances 1 - cos. In blocks of
+    queries: memory does not grow with the number of pairs. Distances are estimated in float32. Raises as
+    `qafm.retrieval.distances.comparable` does.
     """
+    query, gallery = comparable(query, gallery, distance)
     (query, _), (gallery, _) = without_junk(query), without_junk(gallery)
-    points, pids, camids = gallery.descriptors, gallery.pids, gallery.camids
-    asked, asked_pids, asked_camids = query.descriptors, query.pids, query.camids
-    if not len(points) or not len(asked):
-        return []
-    centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
-    points, asked = points - centre, asked - centre
-    squares = np.einsum("nd,nd->n", points, points)
-
-    impostors = _impostors(pids, asked_pids)
+    impostors = _impostors(gallery.pids, query.pids)
     accepted = {rate: int(rate * impostors) for rate in rates}
     most = max(accepted.values(), default=0)
     if not most:
         return []
     genuine: list[np.ndarray] = []
     nearest = np.empty(0, np.float32)
-    block = max(1, block_bytes // (4 * len(points)))
-    for start in range(0, len(asked), block):
-        rows = slice(start, start + block)
-        distances = asked[rows] @ points.T
-        distances *= -2
-        distances += squares
-        distances += np.einsum("nd,nd->n", asked[rows], asked[rows])[:, None]
-        same_pid = asked_pids[rows, None] == pids
-        genuine.append(distances[same_pid & (asked_camids[rows, None] != camids)])
+    for block in estimate(query.descriptors, gallery.descriptors, block_bytes):
+        squares = block.relative
+        squares += block.own[:, None]
+        same_pid = query.pids[block.rows, None] == gallery.pids
+        genuine.append(squares[same_pid & (query.camids[block.rows, None] != gallery.camids)])
         # Of the impostors only the nearest so far can matter.
-        nearest = np.concatenate([nearest, distances[~same_pid]])
+        nearest = np.concatenate([nearest, squares[~same_pid]])
         if len(nearest) > most:
             nearest = np.partition(nearest, most - 1)[:most]
     matched = np.concatenate(genuine)
@@ -79,7 +72,7 @@ def operating_points(
         OperatingPoint(
             false_positive_rate=rate,
             true_positive_rate=float((matched <= limit).mean()),
-            threshold=float(np.sqrt(max(limit, 0))),
+            threshold=float(from_squares(limit, distance)),
         )
         for rate, limit in limits.items()
     ]
@@ -87,6 +80,6 @@ def operating_points(
 
 def _impostors(pids: np.ndarray, asked_pids: np.ndarray) -> int:
     """How many pairs show two people."""
-    found, counts = np.unique(pids, return_counts=True)
-    count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    known, counts = np.unique(pids, return_counts=True)
+    count_of = dict(zip(known.tolist(), counts.tolist(), strict=True))
     return sum(len(pids) - count_of.get(pid, 0) for pid in asked_pids.tolist())

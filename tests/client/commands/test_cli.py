@@ -31,8 +31,8 @@ def write(path, pids, camids, descriptors):
 def search(tmp_path):
     """One query with a single hit at rank 2."""
     return (
-        write(tmp_path / "query.npz", [1], [1], [0]),
-        write(tmp_path / "gallery.npz", [2, 1, -1], [2, 2, 2], [1, 2, 0]),
+        write(tmp_path / "query.npz", [1], [1], [[1, 0]]),
+        write(tmp_path / "gallery.npz", [2, 1, -1], [2, 2, 2], [[0.8, 0.6], [0.6, 0.8], [1, 0]]),
     )
 
 
@@ -49,12 +49,14 @@ def dataset(tmp_path):
 
 
 def test_score(client, search, tmp_path):
-    code, output, _ = client("score", *search, "--json", tmp_path / "score.json")
-    assert code == 0
-    assert "mAP" in output and "50.00" in output
+    code, output, errors = client("score", *search, "--json", tmp_path / "score.json")
+    assert (code, errors) == (0, "")
+    assert "mAP" in output and "50.00" in output and "euclidean distance" in output
     found = json.loads((tmp_path / "score.json").read_text())
     del found["protocol"]
     assert found == {
+        "format": 2,
+        "distance": "euclidean",
         "rank1": 0.0,
         "rank5": 1.0,
         "rank10": 1.0,
@@ -66,6 +68,19 @@ def test_score(client, search, tmp_path):
         "skipped_queries": 0,
         "verification": [],
     }
+
+
+def test_score_by_cosine_where_lengths_differ(client, tmp_path):
+    """By Euclidean distance the long descriptor of the same person lies farther away than the stranger's."""
+    query = write(tmp_path / "query.npz", [1], [1], [[1, 0]])
+    gallery = write(tmp_path / "gallery.npz", [2, 1], [2, 2], [[0.9, 0.9], [3, 0]])
+    code, output, errors = client("score", query, gallery, "--json", tmp_path / "score.json")
+    assert code == 0 and "not of one length (1 to 3)" in errors and "--distance cosine" in errors
+    assert json.loads((tmp_path / "score.json").read_text())["mAP"] == 0.5
+    code, output, errors = client("score", query, gallery, "--distance", "cosine", "--json", tmp_path / "score.json")
+    assert (code, errors) == (0, "") and "cosine distance" in output
+    result = json.loads((tmp_path / "score.json").read_text())
+    assert (result["mAP"], result["distance"]) == (1.0, "cosine") and "cosine distance" in result["protocol"]
 
 
 def test_score_after_reranking_is_labelled(client, search, tmp_path):
@@ -99,7 +114,8 @@ def test_score_without_a_file(client, search, tmp_path, missing):
 def test_score_that_cannot_write_its_result(client, search, tmp_path):
     code, _, errors = client("score", *search, "--json", tmp_path / "absent" / "score.json")
     assert code == 2
-    assert len(sentences(errors)) == 1
+    (sentence,) = sentences(errors)
+    assert "absent/score.json" in sentence
 
 
 def test_score_that_has_no_room_keeps_the_result_of_before(search, tmp_path):

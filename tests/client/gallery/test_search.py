@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.gallery.search import Gallery, search
+from client.gallery.search import Gallery, read_gallery, search
 from qafm.contract import DESCRIPTOR_SIZE
+from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
 
 
@@ -100,3 +102,72 @@ def test_search_against_a_naive_loop(places, top):
     assert [(pytest.approx(distance), str(row)) for distance, row in naive] == [
         (one.distance, one.path) for one in found
     ]
+
+
+def test_a_gallery_of_another_model_is_not_searched(tmp_path):
+    ids = np.array([1])
+    kept = Descriptors(one_hot(1), ids, ids, np.array(["a.jpg"]), model="heron/qafm")
+    write_descriptors(tmp_path / "gallery.npz", kept)
+    gallery = read_gallery(tmp_path / "gallery.npz")
+    assert gallery.model == "heron/qafm"
+    for model in ("heron/qafm", None):
+        assert len(search(one_hot(1)[0], gallery, 1, model)) == 1
+    assert len(search(one_hot(1)[0], replace(gallery, model=None), 1, "kudu/qafm")) == 1
+    with pytest.raises(InvalidDescriptors, match="model kudu/qafm, the gallery by heron/qafm"):
+        search(one_hot(1)[0], gallery, 1, "kudu/qafm")
+
+
+def test_the_command_refuses_a_gallery_of_another_model_and_names_its_own(client, peer, folder, tmp_path):
+    peer.manifest = '{"format": 2, "fingerprints": {"qafm": "aaaa-bbbb", "qafm_fixed_alpha": "cccc-dddd"}}'
+    ids = np.array([1])
+    for name, model in (("other", "heron/qafm"), ("same", "aaaa-bbbb/qafm"), ("unnamed", None)):
+        kept = Descriptors(one_hot(1), ids, ids, np.array(["a.jpg"]), model=model)
+        write_descriptors(tmp_path / f"{name}.npz", kept)
+
+    def search_in(name):
+        outputs = ("--json", tmp_path / f"{name}.json", "--html", tmp_path / f"{name}.html")
+        gallery = ("--gallery", tmp_path / f"{name}.npz", "--url", peer.url)
+        return client("search", tmp_path / "query.jpg", *gallery, *outputs)
+
+    code, output, errors = search_in("other")
+    assert code == 2 and not output and "aaaa-bbbb/qafm" in errors and "heron/qafm" in errors
+    assert not (tmp_path / "other.json").exists() and not (tmp_path / "other.html").exists()
+    for name in ("same", "unnamed"):
+        assert search_in(name)[0] == 0
+        assert json.loads((tmp_path / f"{name}.json").read_text())["model"] == "aaaa-bbbb/qafm"
+        assert "Model aaaa-bbbb/qafm" in (tmp_path / f"{name}.html").read_text()
+
+
+def test_a_name_pattern_chooses_crops_and_says_who_they_are(client, peer, tmp_path):
+    crops = tmp_path / "crops"
+    for name in ("ann/1.png", "bob/1.png", "readme.png"):
+        (crops / name).parent.mkdir(parents=True, exist_ok=True)
+        (crops / name).write_bytes(b"1" if name.startswith("bob") else b"2")
+    (tmp_path / "query.jpg").write_bytes(b"1 query")
+    code, output, errors = client(
+        *("search", tmp_path / "query.jpg", "--gallery", crops, "--url", peer.url),
+        *("--name-pattern", r"(?P<pid>\w+)/\d+\.png", "--json", tmp_path / "found.json"),
+    )
+    assert code == 0 and "1 of its 3 images do not match the name pattern" in errors
+    found = json.loads((tmp_path / "found.json").read_text())["found"]
+    assert [match["person"] for match in found] == ["bob", "ann"] and "Person" in output
+    code, _, errors = client(
+        "search", tmp_path / "query.jpg", "--gallery", crops, "--url", peer.url, "--name-pattern", "("
+    )
+    assert code == 2 and "is not a regular expression" in errors
+
+
+def test_another_model_half_way_leaves_no_result(client, peer, folder, tmp_path, monkeypatch):
+    answer = type(peer)._answer
+
+    def replaced(self, request, place):
+        self.manifest = '{"checkpoint": "another"}'
+        return answer(self, request, place)
+
+    monkeypatch.setattr(type(peer), "_answer", replaced)
+    code, output, errors = client(
+        *("search", tmp_path / "query.jpg", "--gallery", folder, "--url", peer.url),
+        *("--json", tmp_path / "found.json"),
+    )
+    assert code == 2 and not output and "has come back with another model" in errors
+    assert not (tmp_path / "found.json").exists()

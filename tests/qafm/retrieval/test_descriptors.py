@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qafm.errors import InvalidDescriptors
-from qafm.retrieval.descriptors import RANKED_FIELDS, Descriptors, read_descriptors, write_descriptors
+from qafm.retrieval.descriptors import (
+    RANKED_FIELDS,
+    Descriptors,
+    read_descriptors,
+    require_one_model,
+    write_descriptors,
+)
 
 
 def full(count: int = 3) -> Descriptors:
@@ -25,9 +31,12 @@ def full(count: int = 3) -> Descriptors:
         paths=np.array([f"query/{row}_ü.jpg" for row in range(count)], dtype=np.str_),
         alpha=numbers(count),
         identifiability=numbers(count),
+        scatter=numbers(count, 34),
+        utility=numbers(count),
         visual=numbers(count, 1024),
         semantic=numbers(count, 1024),
         attributes=numbers(count, 30),
+        model="kudu-4f/qafm",
     )
 
 
@@ -41,7 +50,8 @@ def test_what_is_written_is_read(tmp_path, count):
     write_descriptors(path, full(count))
     found = read_descriptors(path).arrays()
     expected = full(count).arrays()
-    assert found.keys() == expected.keys() == {field.name for field in dataclasses.fields(Descriptors)}
+    assert found.keys() == expected.keys() == {field.name for field in dataclasses.fields(Descriptors)} - {"model"}
+    assert read_descriptors(path).model == "kudu-4f/qafm"
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
     assert [entry.name for entry in tmp_path.iterdir()] == ["query.npz"]
@@ -57,6 +67,44 @@ def test_a_foreign_file_with_only_what_ranking_needs_is_read(tmp_path):
     path = tmp_path / "query.npz"
     np.savez_compressed(path, **ranked(), comment=np.array("mine"))
     assert set(read_descriptors(path).arrays()) == set(RANKED_FIELDS)
+
+
+def test_a_file_of_format_1_is_read(tmp_path):
+    """As the first version wrote it: neither `format` nor `model`, `scatter` or `utility`."""
+    path = tmp_path / "query.npz"
+    written = {name: array for name, array in full().arrays().items() if name not in ("scatter", "utility")}
+    with path.open("wb") as file:
+        np.savez(file, **written)
+    descriptors = read_descriptors(path)
+    assert descriptors.model is None
+    assert descriptors.arrays().keys() == written.keys()
+    for name, array in written.items():
+        np.testing.assert_array_equal(descriptors.arrays()[name], array)
+
+
+def test_what_is_written_says_its_format(tmp_path):
+    write_descriptors(tmp_path / "query.npz", full())
+    with np.load(tmp_path / "query.npz", allow_pickle=False) as file:
+        assert file["format"].shape == () and file["format"] == 2
+        assert file["model"].shape == () and str(file["model"]) == "kudu-4f/qafm"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+@settings(max_examples=60, deadline=None)
+def test_a_model_may_have_any_name(tmp_path_factory, name):
+    path = tmp_path_factory.mktemp("named") / "query.npz"
+    write_descriptors(path, Descriptors(**ranked(), model=name))
+    assert read_descriptors(path, RANKED_FIELDS).model == name
+
+
+@pytest.mark.parametrize(("query", "gallery"), [("a", "a"), (None, "a"), ("a", None), (None, None)])
+def test_one_model_or_none_that_is_known(query, gallery):
+    require_one_model(query, gallery)
+
+
+def test_two_models_are_named():
+    with pytest.raises(InvalidDescriptors, match="model kudu/qafm, the gallery by heron/qafm.*with one model"):
+        require_one_model("kudu/qafm", "heron/qafm")
 
 
 def with_nan(array: np.ndarray) -> np.ndarray:
@@ -83,6 +131,14 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         ({"camids": np.arange(4)}, "camids has 4 rows but pids has 3"),
         ({"paths": np.array([b"a", b"b", b"c"])}, r"paths is bytes\d+ \[3\]; expected unicode"),
         ({"paths": np.array(["a", "b", None], dtype=object)}, "paths cannot be read: Object arrays"),
+        ({"scatter": np.zeros((3, 35), np.float32)}, r"scatter is float32 \[3, 35\]; expected float32 \[N, 34\]"),
+        ({"model": np.array(["a", "b", "c"])}, r"model is str\d+ \[3\]; expected one unicode text"),
+        ({"model": np.array(b"a")}, r"model is bytes8 \[\]; expected one unicode text"),
+        ({"model": np.array(None)}, "model cannot be read: Object arrays"),
+        ({"format": np.array(3)}, "is of format 3, and this version reads formats 1 to 2: .* Update this one"),
+        ({"format": np.array(0)}, r"format is array\(0\); expected a whole number from 1 to 2"),
+        ({"format": np.array("2")}, "format is array.*; expected a whole number"),
+        ({"format": np.array([2])}, "format is array.*; expected a whole number"),
         (
             {"visual": np.zeros((3, 1000), np.float32)},
             r"visual is float32 \[3, 1000\]; expected float32 \[N, 1024\]",
@@ -103,9 +159,10 @@ def test_a_file_that_does_not_hold_says_why(tmp_path, change, message):
 
 
 def test_what_is_not_an_npz_says_so(tmp_path):
-    text, array, absent = tmp_path / "text.npz", tmp_path / "array.npy", tmp_path / "absent.npz"
+    text, array, absent = tmp_path / "text.npz", tmp_path / "array.npz", tmp_path / "absent.npz"
     text.write_text("descriptors")
-    np.save(array, np.zeros(3))
+    with array.open("wb") as file:
+        np.save(file, np.zeros(3))
     other = tmp_path / "other.npz"
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("readme.txt", "nothing")

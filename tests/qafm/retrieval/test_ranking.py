@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,13 @@ from qafm.retrieval.metrics import (
     average_precision,
     evaluate,
     inverse_negative_penalty,
+    protocol,
     trapezoid_average_precision,
 )
-from qafm.retrieval.ranking import match_ranks, ranked_lists
+from qafm.retrieval.ranking import match_ranks, ranked_lists, without_junk
+from qafm.retrieval.reranking import Reranking, reranked_distances, reranked_match_ranks
+from qafm.retrieval.score import score
+from qafm.retrieval.verification import operating_points
 
 
 def described(descriptors, pids, camids) -> Descriptors:
@@ -173,6 +178,47 @@ def test_equal_descriptors_tie_by_gallery_order_whatever_the_block(spread, block
         assert np.diff(found).tolist() == [1] * 6 + [2] + [1] * 31, row
 
 
+@given(st.integers(0, 2**32), st.integers(1, 12), st.sampled_from([1, 200, 1 << 20]))
+@settings(max_examples=100, deadline=None)
+def test_cosine_order_is_that_of_the_loop(seed, size, block_bytes):
+    """Descriptors of any length, so that the Euclidean order is another one."""
+    generator = np.random.default_rng(seed)
+
+    def draw(count):
+        points = generator.standard_normal((count, size)) * np.exp(2 * generator.standard_normal((count, 1)))
+        return described(points, generator.integers(-1, 4, count), generator.integers(1, 4, count))
+
+    query, gallery = draw(6), draw(25)
+    ranks = match_ranks(query, gallery, block_bytes, distance="cosine")
+    rows = np.flatnonzero(query.pids != -1)
+    lists = dict(zip(rows, ranked_lists(query, gallery, rows, 5, block_bytes, distance="cosine"), strict=False))
+    for row in rows:
+        counted = []
+        for place in range(len(gallery)):
+            same_pid = gallery.pids[place] == query.pids[row]
+            if gallery.pids[place] == -1 or (same_pid and gallery.camids[place] == query.camids[row]):
+                continue
+            a, b = (side.descriptors[i].tolist() for side, i in ((query, row), (gallery, place)))
+            product = math.fsum(x * y for x, y in zip(a, b, strict=True))
+            cosine = product / math.hypot(*a) / math.hypot(*b)
+            counted.append((1 - cosine, place, same_pid))
+        # In one dimension there are only two directions, and rounding decides.
+        counted.sort(key=lambda image: (round(image[0], 6), image[1]) if size == 1 else image)
+        assert ranks[row].tolist() == [rank for rank, (_, _, match) in enumerate(counted, start=1) if match]
+        if row in lists:
+            assert lists[row].rows.tolist() == [place for _, place, _ in counted[:5]]
+            assert lists[row].distances == pytest.approx([distance for distance, _, _ in counted[:5]], abs=1e-6)
+
+
+def test_descriptors_of_one_direction_tie_by_cosine_whatever_their_length():
+    rng = np.random.default_rng(1)
+    point = rng.standard_normal(333)
+    lengths = 2.0 ** rng.integers(-60, 60, 40)
+    gallery = described(lengths[:, None] * np.float32(point), [1] * 20 + [2] * 20, np.full(40, 2))
+    query = described(rng.standard_normal(333), [2], [1])
+    assert match_ranks(query, gallery, distance="cosine")[0].tolist() == list(range(21, 41))
+
+
 # --- by hand
 # ---------------------------------------------------------------------------------------------------
 
@@ -207,6 +253,52 @@ def test_protocol_by_hand():
     assert found.mAP == pytest.approx(0.5)
     assert np.isnan(found.average_precision).tolist() == [False, True, True]
     assert found.first_match.tolist() == [2, 0, 0]
+
+
+def test_the_two_orders_by_hand():
+    # The match points where the query does, far away; the stranger is near, at 45 degrees.
+    query, gallery = described([[1, 0]], [1], [1]), described([[3, 0], [1, 1]], [1, 2], [2, 2])
+    assert match_ranks(query, gallery)[0].tolist() == [2]
+    assert match_ranks(query, gallery, distance="cosine")[0].tolist() == [1]
+    (nearest,) = ranked_lists(query, gallery, np.array([0]), 2, distance="cosine")
+    assert nearest.rows.tolist() == [0, 1]
+    assert nearest.distances == pytest.approx([0, 1 - math.sqrt(0.5)])
+    assert evaluate(query, gallery).mAP == 0.5 and evaluate(query, gallery, distance="cosine").mAP == 1
+
+
+def test_the_protocol_names_the_distance():
+    assert "ranked by Euclidean distance, exactly" in protocol() and "cosine" not in protocol("euclidean")
+    assert "ranked by cosine distance" in protocol("cosine") and "Euclidean" not in protocol("cosine")
+
+
+def test_leaving_junk_out_keeps_the_model():
+    side = replace(described([0, 1], [1, -1], [1, 1]), model="kudu/qafm")
+    kept, rows = without_junk(side)
+    assert (kept.model, rows.tolist(), len(kept)) == ("kudu/qafm", [0], 1)
+    assert without_junk(kept)[0] is kept
+
+
+WAYS = {
+    "evaluate": evaluate,
+    "evaluate, re-ranked": lambda query, gallery: evaluate(query, gallery, Reranking()),
+    "match_ranks": match_ranks,
+    "ranked_lists": lambda query, gallery: list(ranked_lists(query, gallery, np.array([0]), 1)),
+    "reranked_match_ranks": lambda query, gallery: reranked_match_ranks(query, gallery, Reranking()),
+    "reranked_distances": lambda query, gallery: list(reranked_distances(query, gallery)),
+    "operating_points": lambda query, gallery: operating_points(query, gallery, (0.5,)),
+    "score": score,
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_nothing_compares_two_models(way):
+    query, gallery = described([0], [1], [1]), described([1, 2, 3], [1, 2, 3], [2, 2, 2])
+    for names in ((None, None), ("kudu/qafm", None), (None, "heron/qafm"), ("kudu/qafm", "kudu/qafm")):
+        way(*(replace(side, model=name) for side, name in zip((query, gallery), names, strict=True)))
+    with pytest.raises(InvalidDescriptors, match="model kudu/qafm, the gallery by heron/qafm"):
+        way(replace(query, model="kudu/qafm"), replace(gallery, model="heron/qafm"))
+    with pytest.raises(InvalidDescriptors, match="model kudu/qafm, the gallery by kudu/qafm@0.5"):
+        way(replace(query, model="kudu/qafm"), replace(gallery, model="kudu/qafm@0.5"))
 
 
 def test_a_tie_goes_to_the_earlier_gallery_image():

@@ -63,6 +63,18 @@ def test_against_the_dense_formulas(seed, settings, block):
     np.testing.assert_allclose(found, dense(np.float32(query), np.float32(gallery), settings), atol=2e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_by_cosine_against_the_dense_formulas_of_the_directions(seed):
+    generator = np.random.default_rng(seed)
+    query, gallery = (
+        generator.normal(size=(count, 10)) * np.exp(generator.normal(size=(count, 1))) for count in (5, 30)
+    )
+    directions = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (query, gallery)]
+    settings = Reranking(k1=6, k2=3)
+    found = reranked_distances(descriptors(query), descriptors(gallery), settings, distance="cosine")
+    np.testing.assert_allclose(np.stack(list(found)), dense(*directions, settings), atol=2e-5)
+
+
 def test_fewer_images_than_neighbours():
     query, gallery = descriptors(np.eye(3)[:1]), descriptors(np.eye(3)[1:])
     (found,) = reranked_distances(query, gallery)
