@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from qafm.contract import GRAPHS, MODELS, VIEW_COUNT
 from qafm.contract import Tensor as Spec
-from train.checkpoint import Networks
-from train.networks import APAN, APN, IQA, Fusion, Pixels
+from train.networks import APAN, APN, IQA, Fusion, Networks, Pixels
 from train.networks.apan import attribute_probabilities
 
 OPSET = 18

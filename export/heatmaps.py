@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from qafm.contract import HEATMAPS_FILE, HEIGHT, WIDTH
 from qafm.errors import InvalidImage, QafmError
 from qafm.images import decode, resize
-from train.checkpoint import Networks, load_networks
-from train.networks import Pixels
+from train.checkpoint import load_networks
+from train.networks import Networks, Pixels
 
 _HOT = np.array([255, 60, 0], np.float32)
 _SHADE = 0.25

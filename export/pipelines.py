@@ -12,16 +12,16 @@ import torch
 
 from export.graphs import graph_modules
 from qafm.contract import ALPHA_FILE, MODELS, graph_path
-from qafm.identifiability import identifiability
 from qafm.perturbations import views
-from qafm.weighting.perceptron import AlphaNetwork
-from train.checkpoint import Networks
+from qafm.quality import measure
+from qafm.weighting import Weighting, load_weighting
+from train.networks import Networks
 
 
 class Pipeline(ABC):
     """Crops to the ensemble's outputs. `run` is one network, by the contract's tensors."""
 
-    weighting: AlphaNetwork
+    weighting: Weighting
     make_views = staticmethod(views)
 
     @abstractmethod
@@ -34,9 +34,9 @@ class Pipeline(ABC):
         crop = seen[:, 0]
         outputs = {**self.run("apn", {"CROP": crop}), **self.run("apan", {"CROP": crop})}
         outputs |= self.run("iqa", {"VIEWS": seen})
-        scores = [identifiability(features) for features in outputs["FEATURES"]]
-        outputs["IDENTIFIABILITY"] = np.array(scores, np.float32)[:, None]
-        outputs["ALPHA"] = np.array([self.weighting.alpha(score) for score in scores], np.float32)[:, None]
+        qualities = [measure(features) for features in outputs["FEATURES"]]
+        outputs["IDENTIFIABILITY"] = np.array([each.identifiability for each in qualities], np.float32)[:, None]
+        outputs["ALPHA"] = np.array([self.weighting.alpha(each) for each in qualities], np.float32)[:, None]
         fused = self.run("fusion", {name: outputs[name] for name in ("VISUAL", "SEMANTIC", "ALPHA")})
         return outputs | {"DESCRIPTOR": fused["DESCRIPTOR"]}
 
@@ -46,7 +46,7 @@ class TorchPipeline(Pipeline):
 
     def __init__(self, networks: Networks) -> None:
         self.modules = graph_modules(networks)
-        self.weighting = networks.weighting.network()
+        self.weighting = networks.weighting.served()
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec = MODELS[model]
@@ -62,7 +62,7 @@ class OnnxPipeline(Pipeline):
     def __init__(self, repository: Path, *, tensorrt: bool = False) -> None:
         self.repository = repository
         self.tensorrt = tensorrt
-        self.weighting = AlphaNetwork.load(repository / "alpha" / "1" / ALPHA_FILE)
+        self.weighting = load_weighting(repository / "alpha" / "1" / ALPHA_FILE)
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -34,7 +34,8 @@ from qafm.contract import (
     graph_path,
 )
 from qafm.errors import InvalidSettings
-from train.checkpoint import Networks
+from qafm.weighting import save_weighting
+from train.networks import Networks
 
 TEMPLATE = Path(__file__).parent.parent / "model_repository"
 DEFAULT_REPOSITORY = Path("build/model_repository")
@@ -69,7 +70,7 @@ def install(
         # Beside its destination, so that moving it there is a rename.
         staged, exact = Path(folder) / "new", Path(folder) / "float32"
         shutil.copytree(TEMPLATE, staged, ignore=shutil.ignore_patterns("__pycache__"))
-        networks.weighting.network().save(staged / "alpha" / "1" / ALPHA_FILE)
+        save_weighting(staged / "alpha" / "1" / ALPHA_FILE, networks.weighting.served())
         with console.status("exporting and comparing with PyTorch"):
             for name, module in graph_modules(networks).items():
                 write_graph(name, module, graph_path(staged, name))
@@ -152,8 +153,8 @@ def _manifest(
         "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "origin": origin,
         "graphs": {name: _about(repository, name, precisions[name]) for name in GRAPHS},
-        "mu": float(networks.weighting.mu),
-        "sigma": float(networks.weighting.sigma),
+        # Of the paper's weighting mu and sigma, of a constant one alpha.
+        **{name: float(values) for name, values in networks.weighting.served().arrays().items() if values.ndim == 0},
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("qafm", "pillow", "numpy", "onnxruntime", "onnx", "torch")},

@@ -22,7 +22,7 @@ from export.pipelines import Pipeline, TorchPipeline
 from export.repository import TEMPLATE, install
 from qafm.contract import ENSEMBLES, GRAPHS, MODELS
 from qafm.errors import ExportRefused, InvalidSettings
-from qafm.identifiability import identifiability
+from qafm.quality import measure
 from tests.support.seeded_repository import seeded_networks
 
 pytestmark = pytest.mark.export
@@ -129,9 +129,9 @@ def test_the_pipeline_by_its_parts(networks):
     """DESCRIPTOR, Q and α of the pipeline, recomputed from the networks one by one."""
     pipeline = TorchPipeline(networks)
     outputs = pipeline.describe(sample_crops(1))
-    q = identifiability(outputs["FEATURES"][0])
-    assert outputs["IDENTIFIABILITY"][0, 0] == pytest.approx(q)
-    assert outputs["ALPHA"][0, 0] == pytest.approx(networks.weighting.network().alpha(q))
+    quality = measure(outputs["FEATURES"][0])
+    assert outputs["IDENTIFIABILITY"][0, 0] == pytest.approx(quality.identifiability)
+    assert outputs["ALPHA"][0, 0] == pytest.approx(networks.weighting.served().alpha(quality))
     with torch.inference_mode():
         vectors = [torch.from_numpy(outputs[name]) for name in ("VISUAL", "SEMANTIC", "ALPHA")]
         descriptor = networks.fusion(vectors[0], vectors[1], vectors[2][:, 0])

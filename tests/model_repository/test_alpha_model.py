@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import tests.support.pb_utils_stand_in as pb
-from qafm.identifiability import identifiability
-from qafm.weighting.perceptron import AlphaNetwork
+from qafm.quality import measure
+from qafm.weighting import save_weighting
+from qafm.weighting.perceptron import Perceptron
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
 rng = np.random.default_rng(0)
-NETWORK = AlphaNetwork(
+WEIGHTING = Perceptron(
     w1=rng.normal(size=(32, 1)),
     b1=rng.normal(size=32),
     w2=rng.normal(size=(1, 32)),
@@ -24,7 +25,7 @@ NETWORK = AlphaNetwork(
 @pytest.fixture
 def model(tmp_path):
     (tmp_path / "1").mkdir()
-    NETWORK.save(tmp_path / "1" / "alpha.npz")
+    save_weighting(tmp_path / "1" / "alpha.npz", WEIGHTING)
     model = pb.load(TEMPLATE / "alpha" / "1" / "model.py").TritonPythonModel()
     model.initialize({"model_repository": str(tmp_path), "model_version": "1"})
     return model
@@ -46,9 +47,9 @@ def test_scores_and_weights_are_those_of_the_library(model):
             "ALPHA": (np.float32, (len(batch), 1)),
         }
         for row, one in enumerate(batch):
-            score = identifiability(one)
-            assert outputs["IDENTIFIABILITY"][row, 0] == np.float32(score)
-            assert outputs["ALPHA"][row, 0] == np.float32(NETWORK.alpha(score))
+            quality = measure(one)
+            assert outputs["IDENTIFIABILITY"][row, 0] == np.float32(quality.identifiability)
+            assert outputs["ALPHA"][row, 0] == np.float32(WEIGHTING.alpha(quality))
 
 
 @pytest.mark.parametrize("wanted", ["IDENTIFIABILITY", "ALPHA"])
