@@ -11,7 +11,19 @@ import onnxruntime
 import torch
 
 from export.graphs import graph_modules
-from qafm.contract import ALPHA_FILE, MODELS, graph_path
+from qafm.contract import (
+    ALPHA,
+    ALPHA_FILE,
+    CROP,
+    DESCRIPTOR,
+    FEATURES,
+    FUSION,
+    IDENTIFIABILITY,
+    MODELS,
+    SCATTER,
+    VIEWS,
+    graph_path,
+)
 from qafm.perturbations import views
 from qafm.quality import measure
 from qafm.weighting import Weighting, load_weighting
@@ -32,13 +44,17 @@ class Pipeline(ABC):
         """Crops, uint8 [H,W,3] each, as one batch. Returns the outputs of the `qafm` ensemble and FEATURES."""
         seen = np.stack([self.make_views(crop) for crop in crops])
         crop = seen[:, 0]
-        outputs = {**self.run("apn", {"CROP": crop}), **self.run("apan", {"CROP": crop})}
-        outputs |= self.run("iqa", {"VIEWS": seen})
-        qualities = [measure(features) for features in outputs["FEATURES"]]
-        outputs["IDENTIFIABILITY"] = np.array([each.identifiability for each in qualities], np.float32)[:, None]
-        outputs["ALPHA"] = np.array([self.weighting.alpha(each) for each in qualities], np.float32)[:, None]
-        fused = self.run("fusion", {name: outputs[name] for name in ("VISUAL", "SEMANTIC", "ALPHA")})
-        return outputs | {"DESCRIPTOR": fused["DESCRIPTOR"]}
+        outputs = {**self.run("apn", {CROP.name: crop}), **self.run("apan", {CROP.name: crop})}
+        outputs |= self.run("iqa", {VIEWS.name: seen})
+        qualities = [measure(features) for features in outputs[FEATURES.name]]
+        alphas = [self.weighting.alpha(quality) for quality in qualities]
+        outputs |= {
+            IDENTIFIABILITY.name: np.array([[quality.identifiability] for quality in qualities], np.float32),
+            SCATTER.name: np.stack([quality.scatter for quality in qualities]),
+            ALPHA.name: np.array(alphas, np.float32)[:, None],
+        }
+        fused = self.run(FUSION, {tensor.name: outputs[tensor.name] for tensor in MODELS[FUSION].inputs})
+        return outputs | {DESCRIPTOR.name: fused[DESCRIPTOR.name]}
 
 
 class TorchPipeline(Pipeline):
