@@ -18,10 +18,12 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 # A tritonserver already on PATH (the container) is used as it is, and this environment then stays empty.
+# PyTriton goes in last, and into an environment that is new: pip would list what PyTriton lacks beside every other
+# package that it installs later.
 $(TRITON)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(TRITON)
-	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --no-deps $(PYTRITON)
+	$(PYTHON) -m venv --clear $(TRITON)
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --editable '.[server]'
+	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --no-deps $(PYTRITON)
 	touch $@
 
 # Data, training, export, serving and evaluation, with nothing mocked on the way: $(1) preset, $(2) data, $(3) evaluation.

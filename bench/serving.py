@@ -51,7 +51,8 @@ from qafm.images import decode
 from qafm.perturbations import views
 from server import TritonServer
 from synthetic import Recipe, make_dataset
-from train.checkpoint import Networks, load_networks
+from train.checkpoint import load_networks
+from train.networks import Networks
 from train.settings import load_preset
 
 IN_FLIGHT = (1, 2, 3, 4, 8)

@@ -26,10 +26,9 @@ from torch import Tensor
 
 from bench.measure import conclude, describe_machine, interleave, ratio
 from synthetic import Recipe, make_dataset
-from train.checkpoint import build_trunk
 from train.data import Batch, Batches, load_training_data
 from train.launch import launch
-from train.networks import APAN
+from train.networks import APAN, build_trunk
 from train.settings import load_preset
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage

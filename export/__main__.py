@@ -48,7 +48,7 @@ def main(
         manifest = install(
             networks,
             repository,
-            describe_run(run, best=best),
+            origin_of(run, best=best),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
             tensorrt=tensorrt,
@@ -58,12 +58,12 @@ def main(
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
     table = Table("output", "largest difference", "allowed", title="ONNX Runtime against PyTorch")
-    for name, difference in manifest["differences"].items():
+    for name, difference in manifest.content["differences"].items():
         relative = " of the largest value" if difference["relative"] else ""
         table.add_row(name, f"{difference['measured']:.1e}{relative}", f"{difference['allowed']:.0e}")
     console.print(table)
-    if "fidelity" in manifest:
-        console.print(_fidelity_table(manifest["fidelity"]))
+    if "fidelity" in manifest.content:
+        console.print(_fidelity_table(manifest.content["fidelity"]))
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
 
 
@@ -76,18 +76,34 @@ def _fidelity_table(fidelity: dict[str, Any]) -> Table:
     return table
 
 
-def describe_run(run: Path, *, best: bool = False) -> dict[str, Any]:
-    """Where exported networks come from: settings, data and the hashes of the checkpoints."""
+def origin_of(run: Path, *, best: bool = False) -> dict[str, Any]:
+    """Where exported networks come from: settings, data and the hashes of the checkpoints. No folders of this machine:
+    a manifest is shown to whoever asks the server."""
+    settings = load_run_settings(run).model_dump(mode="json")
+    data = json.loads((run / DATA_FILE).read_text())
     return {
         "run": run.resolve().name,
-        "settings": load_run_settings(run).model_dump(mode="json"),
-        # Not where it was: a manifest is shown to whoever asks the server.
-        "data": {key: value for key, value in json.loads((run / DATA_FILE).read_text()).items() if key != "folder"},
+        "settings": settings | {"weights": _weights(settings["weights"])},
+        "data": {key: value for key, value in data.items() if key != "folder"},
         "checkpoints": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
+            path.name: _sha256(path) for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
         },
     }
+
+
+def _weights(setting: str) -> str:
+    """What the trunks started from: a word, or a file by its content, or by its name where it is no longer there."""
+    if setting in ("imagenet", "none"):
+        return setting
+    path = Path(setting)
+    try:
+        return f"file:{_sha256(path)}"
+    except OSError:
+        return path.name
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

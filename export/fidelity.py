@@ -9,6 +9,7 @@ import numpy as np
 
 from export.pipelines import Pipeline
 from qafm.attributes import predicted
+from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, IDENTIFIABILITY
 from qafm.datasets.crops import Crop
 from qafm.errors import ExportRefused
 from qafm.retrieval.descriptors import Descriptors
@@ -92,15 +93,15 @@ def fidelity(
     """
     mean_ap = [
         evaluate(described, described).mAP
-        for described in (Descriptors(outputs["DESCRIPTOR"], pids, camids) for outputs in (exact, reduced))
+        for described in (Descriptors(outputs[DESCRIPTOR.name], pids, camids) for outputs in (exact, reduced))
     ]
-    q, reduced_q = (outputs["IDENTIFIABILITY"].ravel() for outputs in (exact, reduced))
+    q, reduced_q = (outputs[IDENTIFIABILITY.name].ravel() for outputs in (exact, reduced))
     return {
-        "descriptor_cosine": float((exact["DESCRIPTOR"] * reduced["DESCRIPTOR"]).sum(axis=1).mean()),
+        "descriptor_cosine": float((exact[DESCRIPTOR.name] * reduced[DESCRIPTOR.name]).sum(axis=1).mean()),
         "identifiability_spearman": float(np.corrcoef(q.argsort().argsort(), reduced_q.argsort().argsort())[0, 1]),
-        "alpha_difference": float(np.abs(exact["ALPHA"] - reduced["ALPHA"]).mean()),
+        "alpha_difference": float(np.abs(exact[ALPHA.name] - reduced[ALPHA.name]).mean()),
         "mAP_difference": abs(mean_ap[0] - mean_ap[1]),
-        "attribute_agreement": float((predicted(exact["ATTRIBUTES"]) == predicted(reduced["ATTRIBUTES"])).mean()),
+        "attribute_agreement": float((predicted(exact[ATTRIBUTES.name]) == predicted(reduced[ATTRIBUTES.name])).mean()),
     }
 
 

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import onnx
 import torch
+from google.protobuf.message import Message
 from torch import Tensor, nn
 
 from qafm.contract import GRAPHS, MODELS, VIEW_COUNT
 from qafm.contract import Tensor as Spec
-from train.checkpoint import Networks
-from train.networks import APAN, APN, IQA, Fusion, Pixels
+from train.networks import APAN, APN, IQA, Fusion, Networks, Pixels
 from train.networks.apan import attribute_probabilities
 
 OPSET = 18
 """Old enough for the ONNX Runtime and TensorRT of every supported server."""
+_METADATA = ("metadata_props", "doc_string")
+"""Of a graph, its nodes and its tensors."""
 
 
 class APNGraph(nn.Module):
@@ -91,8 +93,24 @@ def write_graph(name: str, module: nn.Module, path: Path) -> None:
             dynamic_shapes=tuple({0: batch} for _ in model.inputs),
             verbose=False,
         )
-    program.save(path, external_data=False)
+    save_graph(program.model_proto, path)
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a checked graph without its metadata: the exporter notes where its code lies, and the folders are nobody's
+    business. So the same networks also give the same bytes, wherever they are exported."""
+    _strip(model)
+    onnx.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def _strip(message: Message) -> None:
+    for field, value in message.ListFields():
+        if field.name in _METADATA:
+            message.ClearField(field.name)
+        elif field.message_type:
+            for part in (value,) if isinstance(value, Message) else value:
+                _strip(part)
 
 
 def _example(spec: Spec) -> Tensor:
@@ -108,8 +126,10 @@ def _quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -7,6 +7,7 @@ before either is averaged over places: where it is short, nothing of the picture
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +25,8 @@ from torch import Tensor, nn
 from qafm.contract import HEATMAPS_FILE, HEIGHT, WIDTH
 from qafm.errors import InvalidImage, QafmError
 from qafm.images import decode, resize
-from train.checkpoint import Networks, load_networks
-from train.networks import Pixels
+from train.checkpoint import load_networks
+from train.networks import Networks, Pixels
 
 _HOT = np.array([255, 60, 0], np.float32)
 _SHADE = 0.25
@@ -53,9 +54,11 @@ def drawn(crop: np.ndarray, heat: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def write_heatmaps(networks: Networks, images: list[Path], out: Path, console: Console) -> None:
-    """A PNG for each image, numbered in order, and a manifest of which is whose. Raises InvalidImage, OSError."""
+    """A PNG for each image, numbered in order, and a list of which is whose: by the image's path below the folder that
+    all of them share. Raises InvalidImage, OSError."""
     out.mkdir(parents=True, exist_ok=True)
     listed = []
+    names = _names(images)
     for number, path in enumerate(track(images, "heat maps", console=console)):
         try:
             crop = decode(path.read_bytes())
@@ -63,8 +66,15 @@ def write_heatmaps(networks: Networks, images: list[Path], out: Path, console: C
             raise InvalidImage(f"{path}: {error}") from error
         file = f"{number:03d}-{path.stem}.png"
         Image.fromarray(drawn(crop, heatmaps(networks, crop))).save(out / file)
-        listed.append({"image": path.name, "file": file})
+        listed.append({"image": names[number], "file": file})
     (out / HEATMAPS_FILE).write_text(json.dumps({"heatmaps": listed}, indent=2) + "\n")
+
+
+def _names(images: list[Path]) -> list[str]:
+    """Paths below the innermost folder that has all images in it, with slashes."""
+    paths = [path.absolute() for path in images]
+    shared = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return [path.relative_to(shared).as_posix() for path in paths]
 
 
 def _lengths(network: nn.Module, layer: nn.Module, pixels: Tensor) -> np.ndarray:

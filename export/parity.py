@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.pipelines import Pipeline
+from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, FEATURES, IDENTIFIABILITY, SCATTER, SEMANTIC, VISUAL
 from qafm.errors import ExportRefused
 
 SAMPLES = 2
@@ -26,13 +27,14 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "DESCRIPTOR": Tolerance(1e-4),
-    "ALPHA": Tolerance(1e-4),
-    "IDENTIFIABILITY": Tolerance(1e-3, relative=True),
-    "ATTRIBUTES": Tolerance(1e-4),
-    "VISUAL": Tolerance(1e-4, relative=True),
-    "SEMANTIC": Tolerance(1e-4, relative=True),
-    "FEATURES": Tolerance(1e-4, relative=True),
+    DESCRIPTOR.name: Tolerance(1e-4),
+    ALPHA.name: Tolerance(1e-4),
+    IDENTIFIABILITY.name: Tolerance(1e-3, relative=True),
+    SCATTER.name: Tolerance(1e-3, relative=True),
+    ATTRIBUTES.name: Tolerance(1e-4),
+    VISUAL.name: Tolerance(1e-4, relative=True),
+    SEMANTIC.name: Tolerance(1e-4, relative=True),
+    FEATURES.name: Tolerance(1e-4, relative=True),
 }
 """In float32. DESIGN-level promises for the first three; the rest so that a fault is found where it lies."""
 

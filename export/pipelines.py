@@ -11,17 +11,29 @@ import onnxruntime
 import torch
 
 from export.graphs import graph_modules
-from qafm.contract import ALPHA_FILE, MODELS, graph_path
-from qafm.identifiability import identifiability
+from qafm.contract import (
+    ALPHA,
+    ALPHA_FILE,
+    CROP,
+    DESCRIPTOR,
+    FEATURES,
+    FUSION,
+    IDENTIFIABILITY,
+    MODELS,
+    SCATTER,
+    VIEWS,
+    graph_path,
+)
 from qafm.perturbations import views
-from qafm.weighting.perceptron import AlphaNetwork
-from train.checkpoint import Networks
+from qafm.quality import measure
+from qafm.weighting import Weighting, load_weighting
+from train.networks import Networks
 
 
 class Pipeline(ABC):
     """Crops to the ensemble's outputs. `run` is one network, by the contract's tensors."""
 
-    weighting: AlphaNetwork
+    weighting: Weighting
     make_views = staticmethod(views)
 
     @abstractmethod
@@ -32,13 +44,17 @@ class Pipeline(ABC):
         """Crops, uint8 [H,W,3] each, as one batch. Returns the outputs of the `qafm` ensemble and FEATURES."""
         seen = np.stack([self.make_views(crop) for crop in crops])
         crop = seen[:, 0]
-        outputs = {**self.run("apn", {"CROP": crop}), **self.run("apan", {"CROP": crop})}
-        outputs |= self.run("iqa", {"VIEWS": seen})
-        scores = [identifiability(features) for features in outputs["FEATURES"]]
-        outputs["IDENTIFIABILITY"] = np.array(scores, np.float32)[:, None]
-        outputs["ALPHA"] = np.array([self.weighting.alpha(score) for score in scores], np.float32)[:, None]
-        fused = self.run("fusion", {name: outputs[name] for name in ("VISUAL", "SEMANTIC", "ALPHA")})
-        return outputs | {"DESCRIPTOR": fused["DESCRIPTOR"]}
+        outputs = {**self.run("apn", {CROP.name: crop}), **self.run("apan", {CROP.name: crop})}
+        outputs |= self.run("iqa", {VIEWS.name: seen})
+        qualities = [measure(features) for features in outputs[FEATURES.name]]
+        alphas = [self.weighting.alpha(quality) for quality in qualities]
+        outputs |= {
+            IDENTIFIABILITY.name: np.array([[quality.identifiability] for quality in qualities], np.float32),
+            SCATTER.name: np.stack([quality.scatter for quality in qualities]),
+            ALPHA.name: np.array(alphas, np.float32)[:, None],
+        }
+        fused = self.run(FUSION, {tensor.name: outputs[tensor.name] for tensor in MODELS[FUSION].inputs})
+        return outputs | {DESCRIPTOR.name: fused[DESCRIPTOR.name]}
 
 
 class TorchPipeline(Pipeline):
@@ -46,7 +62,7 @@ class TorchPipeline(Pipeline):
 
     def __init__(self, networks: Networks) -> None:
         self.modules = graph_modules(networks)
-        self.weighting = networks.weighting.network()
+        self.weighting = networks.weighting.served()
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec = MODELS[model]
@@ -62,7 +78,7 @@ class OnnxPipeline(Pipeline):
     def __init__(self, repository: Path, *, tensorrt: bool = False) -> None:
         self.repository = repository
         self.tensorrt = tensorrt
-        self.weighting = AlphaNetwork.load(repository / "alpha" / "1" / ALPHA_FILE)
+        self.weighting = load_weighting(repository / "alpha" / "1" / ALPHA_FILE)
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

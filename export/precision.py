@@ -22,7 +22,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from qafm.contract import GRAPHS
+from export.graphs import save_graph
+from qafm.contract import FUSION, GRAPHS
 from qafm.errors import InvalidSettings
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -32,7 +33,7 @@ Dialect = Literal["onnxruntime", "tensorrt"]
 _CENTRED = "centred"
 """The tensor of pixels less their centre."""
 
-FIXED = {"fusion": "fp32"}
+FIXED = {FUSION: "fp32"}
 """Fusion hands its inputs on unchanged, and is a thousandth of the work: it stays as it was trained."""
 
 # The mean of the crops' largest values, not the largest of all: docs/performance.md has what that changes.
@@ -73,8 +74,7 @@ def write_float16(source: Path, target: Path) -> None:
     # The converter appends its casts, and leaves the types that tensors had before.
     model.topological_sort()
     del model.model.graph.value_info[:]
-    onnx.save(model.model, target)
-    onnx.checker.check_model(str(target), full_check=True)
+    save_graph(model.model, target)
 
 
 def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[Mapping[str, np.ndarray]]) -> None:
@@ -100,9 +100,8 @@ def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[
                 weight_type=QuantType.QInt8,
                 **_dialect(dialect, centre),
             )
-            if dialect == "onnxruntime":
-                onnx.save(_take_bytes(onnx.load(target)), target)
-            onnx.checker.check_model(str(target), full_check=True)
+            quantised = onnx.load(target)
+            save_graph(_take_bytes(quantised) if dialect == "onnxruntime" else quantised, target)
 
 
 def _dialect(dialect: Dialect, centre: int) -> dict[str, object]:

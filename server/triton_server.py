@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,8 @@ from types import TracebackType
 from typing import BinaryIO
 
 from qafm.errors import ServerFailed
-from server.installation import find_installation
+from server.installation import Installation, find_installation
+from server.ports import take_ports
 
 DRAIN_S = 10
 """How long a stopping server may finish the requests it has begun."""
@@ -99,33 +99,13 @@ class TritonServer:
             raise RuntimeError("this server has been started already; stop it first")
         self._check_repository()
         installation = find_installation()
-        self._build_plans()
         try:
-            self._take_ports()
+            # Before the plans: a port that is taken is said at once, not after minutes.
+            self._ports = take_ports(self.host, self._ports, self._placeholders)
+            self._build_plans()
             # One prefix a server: whatever it leaves in /dev/shm after a crash is known to be its own.
             shm_prefix = f"qafm_{os.getpid()}_{secrets.token_hex(4)}_"
-            key = secrets.token_hex(16)
-            command = [
-                str(installation.executable),
-                f"--model-repository={self.repository}",
-                # Every model is loaded at the start, as configured and not as guessed, or the start fails.
-                "--model-control-mode=none",
-                "--disable-auto-complete-config",
-                "--exit-on-error=true",
-                "--strict-readiness=true",
-                f"--exit-timeout-secs={DRAIN_S}",
-                f"--http-address={self.host}",
-                f"--http-port={self._ports['HTTP']}",
-                f"--grpc-address={self.host}",
-                f"--grpc-port={self._ports['gRPC']}",
-                f"--metrics-address={self.host}",
-                f"--metrics-port={self._ports['metrics']}",
-                f"--http-restricted-api={_RESTRICTED}:restricted={key}",
-                f"--grpc-restricted-protocol={_RESTRICTED}:restricted={key}",
-                *installation.backend_options(shm_prefix),
-            ]
-            if self.config_name:
-                command.append(f"--model-config-name={self.config_name}")
+            command = self._command(installation, shm_prefix)
             if self._log is None:
                 # Without a name there is nothing to clean up, however this program ends.
                 self._log_file = tempfile.TemporaryFile("w+b")  # noqa: SIM115  (stop() closes it)
@@ -230,8 +210,33 @@ class TritonServer:
             known = sorted({path.stem for path in self.repository.glob("*/configs/*.pbtxt")})
             raise ServerFailed(
                 f"no model in {self.repository} has configs/{self.config_name}.pbtxt; "
-                f"known names: {', '.join(known) or 'none'}"
+                f"known names: {', '.join(known) or 'none'}. The export writes them: `python -m export RUN`"
             )
+
+    def _command(self, installation: Installation, shm_prefix: str) -> list[str]:
+        key = secrets.token_hex(16)
+        command = [
+            str(installation.executable),
+            f"--model-repository={self.repository}",
+            # Every model is loaded at the start, as configured and not as guessed, or the start fails.
+            "--model-control-mode=none",
+            "--disable-auto-complete-config",
+            "--exit-on-error=true",
+            "--strict-readiness=true",
+            f"--exit-timeout-secs={DRAIN_S}",
+            f"--http-address={self.host}",
+            f"--http-port={self._ports['HTTP']}",
+            f"--grpc-address={self.host}",
+            f"--grpc-port={self._ports['gRPC']}",
+            f"--metrics-address={self.host}",
+            f"--metrics-port={self._ports['metrics']}",
+            f"--http-restricted-api={_RESTRICTED}:restricted={key}",
+            f"--grpc-restricted-protocol={_RESTRICTED}:restricted={key}",
+            *installation.backend_options(shm_prefix),
+        ]
+        if self.config_name:
+            command.append(f"--model-config-name={self.config_name}")
+        return command
 
     def _build_plans(self) -> None:
         """Have the plans of the chosen variant built where they are missing or do not fit this machine."""
@@ -242,24 +247,6 @@ class TritonServer:
         built = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         if built.returncode:
             raise ServerFailed(built.stderr.strip().removeprefix("server: "))
-
-    def _take_ports(self) -> None:
-        """Settle on ports and hold them until the server has them: it binds after loading every model."""
-        for endpoint, port in self._ports.items():
-            placeholder = self._placeholders.enter_context(socket.socket())
-            if port:
-                # A port that merely cools down after its last use is free; one with a listener is not.
-                placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                placeholder.bind((self.host, port))
-            except OSError as error:
-                raise ServerFailed(
-                    f"the {endpoint} port {port} on {self.host} cannot be used: {error.strerror}; "
-                    "stop what listens there, or choose another port (0 takes a free one)"
-                ) from error
-            # From here on the server may bind it too, while this one never listens.
-            placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._ports[endpoint] = placeholder.getsockname()[1]
 
     def _ready(self, models: list[str]) -> bool:
         paths = ["/v2/health/ready", *(f"/v2/models/{name}/ready" for name in models)]

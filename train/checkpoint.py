@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from qafm.errors import InvalidCheckpoint
 from train.files import whole_file
-from train.networks import APAN, APN, IQA, Fusion, Trunk
-from train.networks.fusion import Weighting
-from train.settings import NetworkSettings, Settings, StageName, load_settings
+from train.networks import Networks
+from train.settings import Settings, StageName, load_settings
 
 FORMAT = 2
 SETTINGS_FILE = "settings.yaml"
@@ -110,35 +109,6 @@ def load_finished_checkpoint(run: Path, stage: StageName) -> Checkpoint:
     return checkpoint
 
 
-def build_trunk(settings: NetworkSettings) -> Trunk:
-    return Trunk(settings.blocks, settings.width_per_group)
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The networks that a run is exported as, in evaluation mode."""
-
-    iqa: IQA
-    apn: APN
-    apan: APAN
-    fusion: Fusion
-    weighting: Weighting
-
-    @classmethod
-    def untrained(cls, settings: NetworkSettings) -> Networks:
-        """With fresh weights, drawn from torch's global generator."""
-        networks = cls(
-            iqa=IQA(build_trunk(settings)),
-            apn=APN(build_trunk(settings), settings.channels),
-            apan=APAN(build_trunk(settings), settings.channels),
-            fusion=Fusion(),
-            weighting=Weighting(),
-        )
-        for network in vars(networks).values():
-            network.eval()
-        return networks
-
-
 def load_run_settings(run: Path) -> Settings:
     """The settings of a run. Raises InvalidCheckpoint where `run` is not one."""
     path = run / SETTINGS_FILE
@@ -152,7 +122,8 @@ def load_networks(run: Path, *, best: bool = False) -> Networks:
 
     Raises InvalidCheckpoint.
     """
-    networks = Networks.untrained(load_run_settings(run).network)
+    settings = load_run_settings(run)
+    networks = Networks.untrained(settings.network, settings.joint.weighting)
     # α and both branches learnt with Q as the last IQA network gives it.
     iqa, joint = load_finished_checkpoint(run, "iqa"), load_finished_checkpoint(run, "joint")
     if best:

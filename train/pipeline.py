@@ -16,7 +16,6 @@ from qafm.errors import InvalidCheckpoint
 from train.checkpoint import (
     DATA_FILE,
     SETTINGS_FILE,
-    build_trunk,
     checkpoint_path,
     load_checkpoint,
     load_finished_checkpoint,
@@ -26,7 +25,7 @@ from train.data import Batches, TrainingData, load_training_data
 from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
-from train.networks import APAN, IQA, Trunk
+from train.networks import APAN, IQA, Trunk, build_trunk
 from train.precision import require_precision
 from train.quality import crops_to_score, forget_scores, score_crops
 from train.settings import STAGES, Settings, StageName, save_settings

@@ -16,6 +16,7 @@ PRESETS = Path(__file__).parent / "presets"
 STAGES = ("iqa", "apan", "joint")
 StageName = Literal["iqa", "apan", "joint"]
 Precision = Literal["float32", "bfloat16", "float16"]
+WeightingKind = Literal["paper", "constant"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -52,6 +53,8 @@ class JointSettings(StageSettings):
     """The rate of the FC, the projections and α, relative to `learning_rate`."""
     settling_epochs: NonNegativeInt = 0
     """So many epochs at the end leave both branches as they are, and only the FC, the projections and α learn."""
+    weighting: WeightingKind = "paper"
+    """What gives α: "paper", a perceptron over Q, or "constant", one learnt number for every picture."""
     alpha_loss: Literal["ratio", "linear"] = "ratio"
     q_crops: Annotated[int, Field(ge=6)] | None = None
     """So many crops get a Q of their own, at most a third of them held out; None: all. The others count as average."""

@@ -1,35 +1,37 @@
-"""From the identifiability score Q to the fusion weight α (paper, section IV.2, "Dynamic Weighting").
-
-α is the weight of the visual branch (Eq. 3): V = [α·v_a, (1-α)·v_s].
-"""
+"""The paper's weighting: a small perceptron over the identifiability score Q (section IV.2, "Dynamic Weighting")."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from qafm.errors import InvalidCheckpoint
+from qafm.quality import Quality
+from qafm.weighting.weighting import checked_array
 
 HIDDEN_SIZE = 32
-_SHAPES = {
-    "w1": (HIDDEN_SIZE, 1),
-    "b1": (HIDDEN_SIZE,),
-    "w2": (1, HIDDEN_SIZE),
-    "b2": (1,),
-    "mu": (),
-    "sigma": (),
-}
 
 
-@dataclass(frozen=True)
-class AlphaNetwork:
+@dataclass(frozen=True, eq=False)
+class Perceptron:
     """z = (Q - mu) / sigma, then a perceptron 1 -> 32 -> 1 with ReLU, then a sigmoid.
 
     w1 [32,1], b1 [32], w2 [1,32], b2 [1], mu [] and sigma [] > 0, all float32. mu and sigma are the mean and
-    standard deviation of Q over identities that the IQA network did not see.
+    standard deviation of Q over identities that the IQA network did not see. Raises InvalidCheckpoint.
     """
+
+    kind: ClassVar[str] = "paper"
+    shapes: ClassVar[Mapping[str, tuple[int, ...]]] = {
+        "w1": (HIDDEN_SIZE, 1),
+        "b1": (HIDDEN_SIZE,),
+        "w2": (1, HIDDEN_SIZE),
+        "b2": (1,),
+        "mu": (),
+        "sigma": (),
+    }
 
     w1: np.ndarray
     b1: np.ndarray
@@ -39,33 +41,22 @@ class AlphaNetwork:
     sigma: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, shape in _SHAPES.items():
-            values = np.asarray(getattr(self, name), dtype=np.float32)
-            if values.shape != shape or not np.isfinite(values).all():
-                raise InvalidCheckpoint(
-                    f"the weight network's {name} must be finite and of shape {list(shape)}, got shape "
-                    f"{list(values.shape)}: {values.ravel()[:4]}"
-                )
-            object.__setattr__(self, name, values)
+        for name, shape in self.shapes.items():
+            object.__setattr__(self, name, checked_array(self.kind, name, getattr(self, name), shape))
         if self.sigma <= 0:
-            raise InvalidCheckpoint(f"the weight network's sigma must be above 0, got {self.sigma}")
+            raise InvalidCheckpoint(f"the {self.kind} weighting's sigma must be above 0, got {self.sigma}")
 
-    def alpha(self, q: float) -> float:
-        """α in [0,1] for one identifiability score."""
-        z = (np.float32(q) - self.mu) / self.sigma
+    def alpha(self, quality: Quality) -> float:
+        """α in [0,1], from Q alone."""
+        z = (np.float32(quality.identifiability) - self.mu) / self.sigma
         hidden = np.maximum(self.w1[:, 0] * z + self.b1, 0)
         # Summed without BLAS: 32 products are no work for threads that then fight the networks for cores.
         logit = float((self.w2[0] * hidden).sum() + self.b2[0])
         return 1 / (1 + np.exp(-logit)) if logit >= 0 else np.exp(logit) / (1 + np.exp(logit))
 
-    def save(self, path: Path) -> None:
-        """Write the arrays to an .npz file."""
-        np.savez(path, **{name: getattr(self, name) for name in _SHAPES})
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in self.shapes}
 
     @classmethod
-    def load(cls, path: Path) -> AlphaNetwork:
-        """Read an .npz file that `save` wrote. Raises InvalidCheckpoint where an array is missing or malformed."""
-        with np.load(path, allow_pickle=False) as arrays:
-            if absent := sorted(_SHAPES.keys() - set(arrays.files)):
-                raise InvalidCheckpoint(f"{path}: no array {', '.join(absent)}; expected {', '.join(_SHAPES)}")
-            return cls(**{name: arrays[name] for name in _SHAPES})
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Perceptron:
+        return cls(**arrays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -12,17 +12,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
 
 import export.repository
 from export.graphs import graph_modules, write_graph
-from export.parity import TOLERANCES, check_parity, sample_crops
+from export.parity import check_parity, sample_crops
 from export.pipelines import Pipeline, TorchPipeline
 from export.repository import TEMPLATE, install
-from qafm.contract import ENSEMBLES, GRAPHS, MODELS
+from qafm.contract import GRAPHS, MODELS, REQUIRED
 from qafm.errors import ExportRefused, InvalidSettings
-from qafm.identifiability import identifiability
+from qafm.quality import measure
 from tests.support.seeded_repository import seeded_networks
 
 pytestmark = pytest.mark.export
@@ -55,20 +53,9 @@ def test_pixels_meet_a_cast_first(exported_repository, name):
     assert [node.op_type for node in graph.node if pixels in node.input] == ["Cast"]
 
 
-def test_the_manifest_travels_in_both_ensembles_and_the_template_stays_as_it_was(exported_repository):
-    manifests = []
-    for name in ENSEMBLES:
-        text = (exported_repository / name / "config.pbtxt").read_text()
-        config = text_format.Parse(text, model_config_pb2.ModelConfig())
-        manifests.append(json.loads(config.parameters["manifest"].string_value))
-        assert "manifest" not in (TEMPLATE / name / "config.pbtxt").read_text()
-    assert manifests[0] == manifests[1]
-    manifest = manifests[0]
-    assert manifest["graphs"].keys() == set(GRAPHS)
-    assert manifest["versions"].keys() >= {"pillow", "onnxruntime", "torch"}
-    assert manifest["sigma"] > 0
-    for name, difference in manifest["differences"].items():
-        assert 0 <= difference["measured"] <= difference["allowed"] == TOLERANCES[name].limit
+def test_the_template_alone_is_copied(exported_repository):
+    assert sorted(path.name for path in exported_repository.iterdir()) == sorted(REQUIRED)
+    assert not [path for path in exported_repository.rglob("__*")]
 
 
 def test_parity_gate_sees_a_graph_that_is_off(networks):
@@ -118,6 +105,33 @@ def test_a_failed_gate_installs_nothing_and_keeps_what_was_there(tmp_path, netwo
     assert not (repository / "fusion" / "1" / "model.onnx").exists()
 
 
+def test_an_export_into_a_link_replaces_what_the_link_leads_to(tmp_path, networks, exported_repository, monkeypatch):
+    served, link = tmp_path / "disk" / "models", tmp_path / "current"
+    shutil.copytree(TEMPLATE, served)
+    link.symlink_to(served)
+
+    def copied(name: str, _module: torch.nn.Module, path: Path) -> None:
+        shutil.copy(exported_repository / name / "1" / "model.onnx", path)
+
+    monkeypatch.setattr(export.repository, "write_graph", copied)
+    install(networks, link, {})
+    assert link.is_symlink() and link.readlink() == served
+    assert (served / "fusion" / "1" / "model.onnx").is_file()
+    assert [path.name for path in served.parent.iterdir()] == ["models"]
+
+
+def test_an_export_that_fails_leaves_the_loggers_as_they_were(tmp_path):
+    class Failing(torch.nn.Module):
+        def forward(self, crop):
+            raise RuntimeError("no such layer")
+
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with pytest.raises(Exception, match="no such layer"):
+        write_graph("apn", Failing(), tmp_path / "model.onnx")
+    assert [logger.level for logger in loggers] == levels
+
+
 def test_a_folder_that_is_no_repository_is_not_replaced(tmp_path, networks):
     (tmp_path / "precious.txt").write_text("keep")
     with pytest.raises(InvalidSettings, match="no exported model repository"):
@@ -126,12 +140,13 @@ def test_a_folder_that_is_no_repository_is_not_replaced(tmp_path, networks):
 
 
 def test_the_pipeline_by_its_parts(networks):
-    """DESCRIPTOR, Q and α of the pipeline, recomputed from the networks one by one."""
+    """DESCRIPTOR, quality and α of the pipeline, recomputed from the networks one by one."""
     pipeline = TorchPipeline(networks)
     outputs = pipeline.describe(sample_crops(1))
-    q = identifiability(outputs["FEATURES"][0])
-    assert outputs["IDENTIFIABILITY"][0, 0] == pytest.approx(q)
-    assert outputs["ALPHA"][0, 0] == pytest.approx(networks.weighting.network().alpha(q))
+    quality = measure(outputs["FEATURES"][0])
+    assert outputs["IDENTIFIABILITY"][0, 0] == pytest.approx(quality.identifiability)
+    assert outputs["SCATTER"][0] == pytest.approx(quality.scatter)
+    assert outputs["ALPHA"][0, 0] == pytest.approx(networks.weighting.served().alpha(quality))
     with torch.inference_mode():
         vectors = [torch.from_numpy(outputs[name]) for name in ("VISUAL", "SEMANTIC", "ALPHA")]
         descriptor = networks.fusion(vectors[0], vectors[1], vectors[2][:, 0])

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from client.report.report import read_heatmaps
 from export.heatmaps import drawn, heatmaps, write_heatmaps
 from qafm.contract import HEIGHT, WIDTH
 from qafm.errors import InvalidImage
@@ -68,6 +69,15 @@ def test_files_are_listed_with_their_images(networks, tmp_path):
     listed = json.loads((tmp_path / "out/heatmaps.json").read_text())["heatmaps"]
     assert listed == [{"image": "b.png", "file": "000-b.png"}, {"image": "a.jpg", "file": "001-a.png"}]
     assert Image.open(tmp_path / "out/000-b.png").size == (3 * WIDTH, HEIGHT)
+
+
+def test_pictures_of_one_name_in_two_folders_are_told_apart(networks, tmp_path):
+    paths = [tmp_path / "one/a/x.jpg", tmp_path / "one/b/x.jpg", tmp_path / "one/y.jpg"]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop()).save(path)
+    write_heatmaps(networks, paths, tmp_path / "out", Console(quiet=True))
+    assert sorted(read_heatmaps(tmp_path / "out")) == ["a/x.jpg", "b/x.jpg", "y.jpg"]
 
 
 def test_what_is_no_picture_is_named(networks, tmp_path):

@@ -244,7 +244,8 @@ def test_fidelity_by_hand():
 @exports
 def test_the_gate_passes_what_comes_near_and_its_numbers_are_in_the_manifest(tmp_path, samples):
     precisions = parse_precisions("fp16,apn=int8")
-    manifest = install(seeded_networks(), tmp_path / "models", {}, precisions=precisions, samples=samples)
+    installed = install(seeded_networks(), tmp_path / "models", {}, precisions=precisions, samples=samples)
+    manifest = installed.content
     assert {name: graph["precision"] for name, graph in manifest["graphs"].items()} == {
         "apn": "int8",
         "apan": "float16",

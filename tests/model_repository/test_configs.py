@@ -6,14 +6,12 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from export.variants import read_config, tensorrt_variant, write_variants
 from qafm.contract import ENSEMBLES, GRAPHS, MAX_BATCH_SIZE, MODELS, REQUIRED, Model, Tensor
 from qafm.images import decode
+from tests.support.served import OPTIONAL, served_outputs
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
-
-
-def read(path):
-    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
 
 
 def signature(tensors):
@@ -25,31 +23,80 @@ def contracted(tensors):
 
 
 CONFIGS = {
-    **{name: TEMPLATE / name / "config.pbtxt" for name in REQUIRED},
-    **{f"{name}, tensorrt": TEMPLATE / name / "configs" / "tensorrt.pbtxt" for name in GRAPHS},
+    **{name: read_config(TEMPLATE / name / "config.pbtxt") for name in REQUIRED},
+    **{f"{name}, tensorrt": tensorrt_variant(read_config(TEMPLATE / name / "config.pbtxt")) for name in GRAPHS},
 }
 
 
-def test_template_holds_the_contracts_models_and_variants_and_nothing_else():
-    assert sorted(path.name for path in TEMPLATE.iterdir()) == sorted(REQUIRED)
-    assert sorted(TEMPLATE.glob("*/*.pbtxt")) == sorted(TEMPLATE / name / "config.pbtxt" for name in REQUIRED)
-    assert sorted(TEMPLATE.glob("*/configs/*")) == sorted(
-        TEMPLATE / name / "configs" / "tensorrt.pbtxt" for name in GRAPHS
-    )
+def test_template_holds_the_contracts_models_and_nothing_else():
+    folders = [path.name for path in TEMPLATE.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert sorted(folders) == sorted(REQUIRED)
+    assert [path.name for path in TEMPLATE.iterdir() if path.is_file()] == ["__init__.py"]
+    assert sorted(TEMPLATE.rglob("*.pbtxt")) == sorted(TEMPLATE / name / "config.pbtxt" for name in REQUIRED)
 
 
 @pytest.mark.parametrize("case", CONFIGS)
 def test_config_is_the_contracts(case):
     model = MODELS[case.split(",")[0]]
-    config = read(CONFIGS[case])
+    config = CONFIGS[case]
     assert config.name == model.name
     assert config.max_batch_size == MAX_BATCH_SIZE
     assert signature(config.input) == contracted(model.inputs)
-    assert signature(config.output) == contracted(model.outputs)
+    assert signature(config.output) == contracted(served_outputs(model.name))
     if model.name in ENSEMBLES:
         assert (config.platform, config.backend) == ("ensemble", "")
     else:
         assert (config.platform, config.backend) == ("", "tensorrt" if "tensorrt" in case else model.backend)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_the_template_serves_beyond_the_contract_is_optional_there(name):
+    assert set(OPTIONAL[name]) <= set(MODELS[name].optional_outputs)
+
+
+APN_ON_TENSORRT = """
+name: "apn"
+backend: "tensorrt"
+max_batch_size: 8
+input [ { name: "CROP", data_type: TYPE_UINT8, dims: [ 384, 128, 3 ] } ]
+output [ { name: "VISUAL", data_type: TYPE_FP32, dims: [ 1024 ] } ]
+instance_group [ { count: 1, kind: KIND_GPU } ]
+dynamic_batching { }
+model_warmup [
+  {
+    name: "one"
+    batch_size: 1
+    inputs { key: "CROP" value { data_type: TYPE_UINT8, dims: [ 384, 128, 3 ], zero_data: true } }
+  }
+]
+"""
+
+
+def test_the_variant_for_tensorrt_by_hand():
+    assert CONFIGS["apn, tensorrt"] == text_format.Parse(APN_ON_TENSORRT, model_config_pb2.ModelConfig())
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_variant_for_tensorrt_differs_in_what_runs_it_alone(name):
+    own, variant = (read_config(TEMPLATE / name / "config.pbtxt") for _ in range(2))
+    variant.CopyFrom(tensorrt_variant(own))
+    assert own.backend == "onnxruntime" and own.parameters, "the template's own configuration is not touched"
+    assert not variant.parameters, "they are ONNX Runtime's"
+    (group,) = variant.instance_group
+    assert (group.count, group.kind) == (1, model_config_pb2.ModelInstanceGroup.KIND_GPU)
+    for config in (own, variant):
+        for field in ("backend", "instance_group", "parameters"):
+            config.ClearField(field)
+    assert variant == own
+
+
+def test_variants_are_written_beside_the_networks_alone(tmp_path):
+    for name in REQUIRED:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text((TEMPLATE / name / "config.pbtxt").read_text())
+    write_variants(tmp_path)
+    written = {path.parent.parent.name: read_config(path) for path in tmp_path.glob("*/configs/tensorrt.pbtxt")}
+    assert written == {name: CONFIGS[f"{name}, tensorrt"] for name in GRAPHS}
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -60,17 +107,17 @@ def test_every_model_has_a_committed_version_folder(name):
 
 def edges(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
     """Tensors of an ensemble by the names it gives them: those produced, those consumed; and its steps."""
-    ensemble, config = MODELS[name], read(TEMPLATE / name / "config.pbtxt")
+    ensemble, config = MODELS[name], CONFIGS[name]
     produced = {tensor.name: tensor for tensor in ensemble.inputs}
     consumed: dict[str, Tensor] = {}
     for step in config.ensemble_scheduling.step:
         model: Model = MODELS[step.model_name]
         inputs = {tensor.name: tensor for tensor in model.inputs}
-        outputs = {tensor.name: tensor for tensor in model.outputs}
+        given = {tensor.name: tensor for tensor in served_outputs(model.name)}
         assert step.input_map.keys() == inputs.keys(), f"{step.model_name}: every input is fed"
         for theirs, ours in step.output_map.items():
             assert ours not in produced, f"{ours} has two sources"
-            produced[ours] = outputs[theirs]
+            produced[ours] = given[theirs]
         for theirs, ours in step.input_map.items():
             previous = consumed.setdefault(ours, inputs[theirs])
             assert (previous.dtype, previous.dims) == (inputs[theirs].dtype, inputs[theirs].dims)
@@ -83,7 +130,7 @@ def test_ensemble_edges_join_tensors_of_one_type_and_size(name):
     for tensor, sink in consumed.items():
         source = produced[tensor]
         assert (source.dtype, source.dims) == (sink.dtype, sink.dims), tensor
-    for output in MODELS[name].outputs:
+    for output in served_outputs(name):
         source = produced[output.name]
         assert (source.dtype, source.dims) == (output.dtype, output.dims), output.name
 
@@ -91,7 +138,7 @@ def test_ensemble_edges_join_tensors_of_one_type_and_size(name):
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_no_ensemble_output_feeds_a_step(name):
     _, consumed, _ = edges(name)
-    assert not consumed.keys() & {tensor.name for tensor in MODELS[name].outputs}
+    assert not consumed.keys() & {tensor.name for tensor in served_outputs(name)}
 
 
 def test_fixed_alpha_runs_no_views_and_no_iqa_and_lists_fusion_first():
@@ -103,12 +150,12 @@ def test_fixed_alpha_runs_no_views_and_no_iqa_and_lists_fusion_first():
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_idle_threads_do_not_spin(name):
-    assert read(TEMPLATE / name / "config.pbtxt").parameters["session.intra_op.allow_spinning"].string_value == "0"
+    assert CONFIGS[name].parameters["session.intra_op.allow_spinning"].string_value == "0"
 
 
 @pytest.mark.parametrize("case", [case for case in CONFIGS if case not in ENSEMBLES])
 def test_every_model_is_warmed_up_with_all_its_inputs(case):
-    (warmup,) = read(CONFIGS[case]).model_warmup
+    (warmup,) = CONFIGS[case].model_warmup
     assert warmup.batch_size == 1
     expected = {tensor.name: (f"TYPE_{tensor.dtype}", tensor.dims) for tensor in MODELS[case.split(",")[0]].inputs}
     found = {
@@ -126,7 +173,7 @@ def test_the_warm_up_picture_has_market_1501s_size():
 
 @pytest.mark.parametrize("case", [case for case in CONFIGS if case.split(",")[0] in ("views", "apn", "apan")])
 def test_requests_are_batched_without_waiting_for_more(case):
-    config = read(CONFIGS[case])
+    config = CONFIGS[case]
     assert config.HasField("dynamic_batching")
     assert config.dynamic_batching.max_queue_delay_microseconds == 0
 
@@ -134,17 +181,17 @@ def test_requests_are_batched_without_waiting_for_more(case):
 @pytest.mark.parametrize("case", [case for case in CONFIGS if case.startswith("iqa")])
 def test_views_of_several_images_are_not_joined(case):
     """In float32 eight images at once need 3 GB."""
-    assert not read(CONFIGS[case]).HasField("dynamic_batching")
+    assert not CONFIGS[case].HasField("dynamic_batching")
 
 
 @pytest.mark.parametrize("case", [case for case in CONFIGS if case not in ENSEMBLES])
 def test_only_the_first_step_refuses_requests(case):
     """Where a later step of an ensemble does, Triton before 26.05 crashes or never answers (core#466, core#483)."""
-    bound = read(CONFIGS[case]).dynamic_batching.default_queue_policy.max_queue_size
+    bound = CONFIGS[case].dynamic_batching.default_queue_policy.max_queue_size
     assert (bound > 0) == (case == "views")
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_an_ensemble_is_made_of_the_parts_that_its_fingerprint_is_of(name):
-    steps = [step.model_name for step in read(CONFIGS[name]).ensemble_scheduling.step]
+    steps = [step.model_name for step in CONFIGS[name].ensemble_scheduling.step]
     assert sorted(steps) == sorted(MODELS[name].parts)

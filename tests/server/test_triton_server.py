@@ -40,8 +40,14 @@ def test_a_repository_without_models_is_refused(tmp_path):
 
 
 def test_an_unknown_configuration_name_lists_the_known_ones(repository):
-    with pytest.raises(ServerFailed, match=r"has configs/tensort\.pbtxt; known names: tensorrt"):
+    with pytest.raises(ServerFailed, match=r"has configs/tensort\.pbtxt; known names: tensorrt\."):
         TritonServer(repository, config_name="tensort").start()
+
+
+def test_a_repository_without_variants_says_how_to_get_them(repository):
+    (repository / "one" / "configs" / "tensorrt.pbtxt").unlink()
+    with pytest.raises(ServerFailed, match=r"known names: none\. The export writes them: `python -m export RUN`"):
+        TritonServer(repository, config_name="tensorrt").start()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,26 @@ def test_a_taken_port_is_named(repository, installed, endpoint, keyword):
         with pytest.raises(ServerFailed, match=f"the {endpoint} port {port} on 127.0.0.1 cannot be used"):
             server.start()
         assert not server.running
+
+
+def test_a_taken_port_is_said_before_a_plan_is_built(repository, installed):
+    """Here no plan can be built: whoever tries first fails for that."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerFailed, match=f"the gRPC port {port} on 127.0.0.1 cannot be used"):
+            TritonServer(repository, grpc_port=port, config_name="tensorrt").start()
+
+
+def test_ports_are_free_again_where_no_plan_can_be_built(repository, installed):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(ServerFailed, match=r"server\.plans"):
+        TritonServer(repository, grpc_port=port, config_name="tensorrt").start()
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
 
 
 def test_a_server_that_ends_gives_the_end_of_its_log_and_its_errors(repository, installed):

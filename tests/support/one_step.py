@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from train.checkpoint import build_trunk
 from train.data import Batches, load_training_data
 from train.launch import launch
-from train.networks import APAN
+from train.networks import APAN, build_trunk
 from train.settings import load_preset
 from train.stages.joint import JointStage
 

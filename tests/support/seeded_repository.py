@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from export.repository import install
-from train.checkpoint import Networks
+from train.networks import Networks
 from train.settings import load_preset
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
 from qafm.attributes import SCHEMA
-from train.checkpoint import build_trunk
 from train.data import Batch
 from train.launch import launch
-from train.networks import APAN
-from train.settings import Settings, load_preset
+from train.networks import APAN, build_trunk
+from train.settings import Settings, WeightingKind, load_preset
 from train.stages.joint import JointStage
 
 IDENTITIES = 4
@@ -70,9 +71,9 @@ def run_pass(stage: JointStage, name: str) -> None:
     }[name]()
 
 
-@pytest.mark.parametrize("name", OWNED)
-def test_a_pass_gives_gradients_to_exactly_what_it_owns(name):
-    stage = make_stage()
+@pytest.mark.parametrize(("name", "weighting"), [*((name, "paper") for name in OWNED), ("fusion", "constant")])
+def test_a_pass_gives_gradients_to_exactly_what_it_owns(name, weighting):
+    stage = make_stage(load_preset("demo", precision="float32", joint={"epochs": 3, "weighting": weighting}))
     # A trunk's blocks start as the identity, behind which nothing has a gradient.
     for network in stage.networks.values():
         for module in network.modules():
@@ -113,13 +114,14 @@ def test_a_step_reports_every_loss():
     assert all(np.isfinite(float(loss.detach())) for loss in losses.values())
 
 
-def test_an_unknown_q_counts_as_the_mean_and_teaches_alpha_nothing():
-    stage = make_stage()
+@pytest.mark.parametrize("weighting", get_args(WeightingKind))
+def test_an_unknown_q_counts_as_the_mean_and_teaches_alpha_nothing(weighting):
+    stage = make_stage(load_preset("demo", precision="float32", joint={"epochs": 3, "weighting": weighting}))
     assert stage.filled(stage.q[make_batch().rows]).tolist() == [9.0, 12.0, 10.0, 10.0]
     vectors = torch.randn(4, 1024)
     assert stage.fusion_pass(make_batch(rows=(2, 2, 2, 2)), vectors, vectors)["alpha"] == 0
-    weighting = parameters_of(stage, {"weighting"})
-    assert weighting and not any(values.grad.any() for name, values in _parameters(stage) if name in weighting)
+    own = parameters_of(stage, {"weighting"})
+    assert own and not any(values.grad.any() for name, values in _parameters(stage) if name in own)
 
 
 def test_pretrained_branches_stay_frozen_then_move_slowly():

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from qafm.attributes import SCHEMA
-from qafm.contract import IMAGENET_MEAN, IMAGENET_STD
+from qafm.contract import IMAGENET_MEAN, IMAGENET_STD, PERTURBATION_COUNT
+from qafm.quality import Quality
+from qafm.weighting.files import KINDS
 from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
 from train.networks.apan import ConvLSTM, attribute_probabilities
-from train.networks.fusion import Weighting
+from train.networks.weighting import build_weighting
+from train.settings import WeightingKind
 
 DEMO = {"blocks": (1, 1, 1, 1), "width_per_group": 16}
 
@@ -115,10 +120,34 @@ def test_the_descriptor_has_unit_length_and_alpha_one_ignores_the_semantic_vecto
     assert torch.equal(descriptor, fusion(visual, torch.randn(2, 1024), torch.ones(2)))
 
 
+def quality(q: float) -> Quality:
+    return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32))
+
+
+@pytest.mark.parametrize("kind", get_args(WeightingKind))
 @torch.inference_mode()
-def test_weighting_equals_its_numpy_form():
-    weighting = Weighting(mu=11.1, sigma=0.66)
-    network = weighting.network()
+def test_a_weighting_equals_its_served_form(kind):
+    """After training too: its parameters are moved first."""
+    weighting = build_weighting(kind, mu=11.1, sigma=0.66)
+    for values in weighting.parameters():
+        values += 0.3 * torch.randn(values.shape)
+    served = weighting.served()
+    assert served.kind == kind
     scores = torch.linspace(8, 14, 13)
-    expected = [network.alpha(float(q)) for q in scores]
+    expected = [served.alpha(quality(float(q))) for q in scores]
     assert weighting(scores).tolist() == pytest.approx(expected, abs=1e-6)
+    assert (len(set(expected)) == 1) == (kind == "constant")
+
+
+def test_a_constant_weighting_starts_in_the_middle_and_every_picture_teaches_it():
+    weighting = build_weighting("constant", mu=11.1, sigma=0.66)
+    alphas = weighting(torch.tensor([1.0, 2.0, 3.0]))
+    assert alphas.tolist() == [0.5] * 3
+    alphas.sum().backward()
+    assert [float(values.grad) for values in weighting.parameters()] == pytest.approx([3 * 0.25])  # α(1-α) each
+
+
+def test_every_kind_that_can_be_trained_can_be_served():
+    assert set(get_args(WeightingKind)) <= KINDS.keys()
+    with pytest.raises(ValueError, match="'magic'"):
+        build_weighting("magic")

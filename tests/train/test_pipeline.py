@@ -20,7 +20,7 @@ from synthetic import Recipe, make_dataset
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import Batches, identity_batches, load_training_data
 from train.pipeline import train
-from train.settings import Settings, load_preset
+from train.settings import Settings, load_preset, save_settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
@@ -64,6 +64,22 @@ def test_a_run_can_be_read_back(finished):
     assert not any(module.training for network in vars(networks).values() for module in network.modules())
     joint = weights_of(finished, "joint")
     assert torch.equal(networks.apn.embed[0].weight, joint["apn.embed.0.weight"])
+
+
+def test_a_run_with_a_constant_weighting_can_be_read_back(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    settings = load_preset(
+        "demo", **SETTINGS.model_dump() | {"joint": EPOCHS | {"q_crops": 6, "weighting": "constant"}}
+    )
+    save_settings(settings, tmp_path / "settings.yaml")
+    train(settings, dataset, tmp_path, stage="joint", console=QUIET)
+    served = load_networks(tmp_path).weighting.served()
+    assert served.kind == "constant" and 0 < served.value < 1 and served.value != 0.5
+    assert torch.logit(torch.tensor(float(served.value))) == pytest.approx(
+        float(weights_of(tmp_path, "joint")["weighting.logit"]), rel=1e-3
+    )
+    with pytest.raises(InvalidCheckpoint, match="other settings"):
+        train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
 
 
 def test_the_iqa_network_stays_as_its_stage_left_it(finished):

@@ -1,14 +1,14 @@
 """Both ensembles on the real server: every path, every output, every batch size, and bitwise repeatable."""
 
-import json
-
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MAX_BATCH_SIZE, MODELS, REQUIRED
+from qafm.manifest import Manifest
 from tests.support.bad_images import GOOD, encoded, picture
+from tests.support.served import infer, served_outputs
 
 pytestmark = pytest.mark.triton
 
@@ -21,24 +21,12 @@ def connection(triton_server):
         yield client
 
 
-def infer(connection, ensemble, images, outputs=None, alpha=0.3):
-    """The answer of an ensemble by output name; `outputs` None asks for none by name, which is for all."""
-    inputs = [grpc.InferInput("IMAGE", [len(images), 1], "BYTES")]
-    inputs[0].set_data_from_numpy(np.array(images, dtype=object)[:, None])
-    if ensemble == "qafm_fixed_alpha":
-        inputs.append(grpc.InferInput("ALPHA", [len(images), 1], "FP32"))
-        inputs[1].set_data_from_numpy(np.full((len(images), 1), alpha, np.float32))
-    wanted = None if outputs is None else [grpc.InferRequestedOutput(name) for name in outputs]
-    answer = connection.infer(ensemble, inputs, outputs=wanted, client_timeout=60)
-    return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
-
-
 @pytest.mark.parametrize("batch", [1, 2, MAX_BATCH_SIZE])
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_every_path_at_every_batch_size(connection, ensemble, batch):
     answer = infer(connection, ensemble, IMAGES[:batch])
     assert {name: (values.dtype.name, values.shape) for name, values in answer.items()} == {
-        tensor.name: ("float32", (batch, *tensor.dims)) for tensor in MODELS[ensemble].outputs
+        tensor.name: ("float32", (batch, *tensor.dims)) for tensor in served_outputs(ensemble)
     }
     assert all(np.isfinite(values).all() for values in answer.values())
     np.testing.assert_allclose(np.linalg.norm(answer["DESCRIPTOR"], axis=1), 1, atol=1e-5)
@@ -50,7 +38,7 @@ def test_a_batch_above_the_maximum_is_refused(connection):
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "output"), [(name, tensor.name) for name in ENSEMBLES for tensor in MODELS[name].outputs]
+    ("ensemble", "output"), [(name, tensor.name) for name in ENSEMBLES for tensor in served_outputs(name)]
 )
 def test_every_single_output_can_be_asked_for_alone(connection, ensemble, output):
     everything = infer(connection, ensemble, [GOOD])
@@ -98,11 +86,11 @@ def test_fixed_alpha_makes_no_views_and_asks_no_iqa(connection):
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_the_server_reports_the_contract(connection, name):
     metadata = connection.get_model_metadata(name)
-    for found, expected in ((metadata.inputs, MODELS[name].inputs), (metadata.outputs, MODELS[name].outputs)):
-        assert [(t.name, t.datatype, list(t.shape)) for t in found] == [
+    for reported, expected in ((metadata.inputs, MODELS[name].inputs), (metadata.outputs, served_outputs(name))):
+        assert [(t.name, t.datatype, list(t.shape)) for t in reported] == [
             (t.name, t.wire_dtype, [-1, *t.dims]) for t in expected
         ]
 
@@ -110,7 +98,8 @@ def test_the_server_reports_the_contract(connection, name):
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_the_manifest_is_readable(connection, ensemble):
     parameters = connection.get_model_config(ensemble).config.parameters
-    assert isinstance(json.loads(parameters[MANIFEST_PARAMETER].string_value), dict)
+    manifest = Manifest.parse(parameters[MANIFEST_PARAMETER].string_value)
+    assert manifest.fingerprints.keys() == set(ENSEMBLES)
 
 
 def test_every_model_is_ready(connection):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 
-import numpy as np
 import pytest
+import tritonclient.grpc as grpc
 from PIL import Image
 
-from client import ReidClient
-from export.parity import sample_crops
+from export.parity import TOLERANCES, Tolerance, sample_crops
 from export.pipelines import TorchPipeline
+from qafm.contract import QAFM
 from qafm.images import decode
 from tests.support.seeded_repository import seeded_networks
+from tests.support.served import infer, served_outputs
 
 pytestmark = pytest.mark.triton
 
@@ -30,19 +30,15 @@ def encoded_images() -> list[bytes]:
 
 
 def test_served_equals_pytorch_within_the_designs_tolerances(triton_server):
-    images = encoded_images()
-
-    async def describe():
-        async with ReidClient(triton_server.grpc_url) as client:
-            return [await client.describe(image) for image in images]
-
-    served = asyncio.run(describe())
     pipeline = TorchPipeline(seeded_networks())
-    for image, description in zip(images, served, strict=True):
-        expected = {name: values[0] for name, values in pipeline.describe([decode(image)]).items()}
-        assert np.abs(description.descriptor - expected["DESCRIPTOR"]).max() <= 1e-4
-        assert description.identifiability == pytest.approx(expected["IDENTIFIABILITY"][0], rel=1e-3)
-        assert description.alpha == pytest.approx(expected["ALPHA"][0], abs=1e-4)
-        assert np.abs(description.attribute_probabilities - expected["ATTRIBUTES"]).max() <= 1e-4
-        assert np.abs(description.visual - expected["VISUAL"]).max() <= 1e-4 * np.abs(expected["VISUAL"]).max()
-        assert np.abs(description.semantic - expected["SEMANTIC"]).max() <= 1e-4 * np.abs(expected["SEMANTIC"]).max()
+    with grpc.InferenceServerClient(triton_server.grpc_url) as connection:
+        for image in encoded_images():
+            served, expected = infer(connection, QAFM, [image]), pipeline.describe([decode(image)])
+            assert served.keys() == {tensor.name for tensor in served_outputs(QAFM)}
+            for name, values in served.items():
+                assert TOLERANCES[name].measure(expected[name], values) <= TOLERANCES[name].limit, name
+
+
+def test_the_tolerances_are_the_designs():
+    assert (TOLERANCES["DESCRIPTOR"], TOLERANCES["ALPHA"]) == (Tolerance(1e-4), Tolerance(1e-4))
+    assert TOLERANCES["IDENTIFIABILITY"] == Tolerance(1e-3, relative=True)

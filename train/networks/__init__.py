@@ -1,10 +1,11 @@
-"""The four networks. Each takes normalised crops, float [B,3,384,128], as `Pixels` makes them."""
+"""The networks. APN, APAN and IQA take normalised crops, float [B,3,384,128], as `Pixels` makes them."""
 
 from train.networks.apan import APAN
 from train.networks.apn import APN
 from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
+from train.networks.networks import Networks, build_trunk
 from train.networks.pixels import Pixels
 from train.networks.trunk import Trunk
 
-__all__ = ["APAN", "APN", "IQA", "Fusion", "Pixels", "Trunk"]
+__all__ = ["APAN", "APN", "IQA", "Fusion", "Networks", "Pixels", "Trunk", "build_trunk"]

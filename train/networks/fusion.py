@@ -1,4 +1,4 @@
-"""Quality-aware fusion: α from Q, and the descriptor from v_a, v_s and α (paper, Eq. 3 and "Final Layer")."""
+"""Quality-aware fusion: the descriptor from v_a, v_s and α (paper, Eq. 3 and "Final Layer")."""
 
 from __future__ import annotations
 
@@ -7,43 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
-from qafm.weighting.perceptron import HIDDEN_SIZE, AlphaNetwork
-
-
-class Weighting(nn.Module):
-    """Q [B] to α [B]: the trainable form of `qafm.weighting.perceptron.AlphaNetwork`.
-
-    mu and sigma are fixed before training.
-    """
-
-    mu: Tensor
-    sigma: Tensor
-
-    def __init__(self, mu: float = 0.0, sigma: float = 1.0) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(1, HIDDEN_SIZE)
-        self.output = nn.Linear(HIDDEN_SIZE, 1)
-        self.register_buffer("mu", torch.tensor(mu))
-        self.register_buffer("sigma", torch.tensor(sigma))
-
-    def logits(self, q: Tensor) -> Tensor:
-        z = (q.float() - self.mu) / self.sigma
-        return self.output(torch.relu(self.hidden(z.unsqueeze(1)))).squeeze(1)
-
-    def forward(self, q: Tensor) -> Tensor:
-        return torch.sigmoid(self.logits(q))
-
-    def network(self) -> AlphaNetwork:
-        """The same arithmetic in NumPy, as it is served."""
-        arrays = {
-            "w1": self.hidden.weight,
-            "b1": self.hidden.bias,
-            "w2": self.output.weight,
-            "b2": self.output.bias,
-            "mu": self.mu,
-            "sigma": self.sigma,
-        }
-        return AlphaNetwork(**{name: values.detach().cpu().numpy() for name, values in arrays.items()})
 
 
 class Projections(nn.Module):

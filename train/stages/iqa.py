@@ -6,10 +6,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from qafm.contract import FEATURE_SIZE
-from train.checkpoint import build_trunk
 from train.data import Batch
 from train.losses import identity_loss, triplet_loss
-from train.networks import IQA
+from train.networks import IQA, build_trunk
 from train.networks.layers import IdentityNeck
 from train.settings import Settings
 from train.stages.stage import Stage

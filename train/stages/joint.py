@@ -5,7 +5,7 @@
     apan    attributes                                              APAN
     head    identity of and triplet on the descriptor               FC 2048->1000, its classifier, and the two
             (v_a, v_s, α given)                                     auxiliary classifiers
-    fusion  the target of α, and the descriptor's identity          α's perceptron and both projections
+    fusion  the target of α, and the descriptor's identity          the weighting and both projections
             (v_a, v_s, FC and classifier given)
 
 "Given" means detached: a pass gives gradients to what it moves and to nothing else.
@@ -25,8 +25,9 @@ from train.data import Batch
 from train.losses import alpha_loss, attribute_loss, identity_loss, part_loss, triplet_loss
 from train.networks import APAN, APN, Fusion, Trunk
 from train.networks.apn import APNClassifiers
-from train.networks.fusion import Projections, Weighting
+from train.networks.fusion import Projections
 from train.networks.layers import IdentityNeck
+from train.networks.weighting import TrainableWeighting, build_weighting
 from train.settings import Settings
 from train.stages.stage import Stage, rate_factor
 
@@ -49,17 +50,19 @@ class JointStage(Stage):
     ) -> None:
         """`q` and `held_out_q` float32 [N] are the scores of the crops of TrainingData, NaN where not computed.
 
-        `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before.
+        `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before. `mu` and `sigma` are
+        the mean and standard deviation of Q over held-out crops.
         """
         super().__init__(settings, fabric)
         self.q = torch.from_numpy(q).to(self.device)
         self.held_out_q = torch.from_numpy(held_out_q).to(self.device)
+        self.mu = torch.tensor(mu, device=self.device)
         self.apn = APN(apn_trunk, settings.network.channels)
         self.classifiers = APNClassifiers(settings.network.channels, identities)
         self.apan = apan
         self.fusion = Fusion()
         self.neck = IdentityNeck(DESCRIPTOR_SIZE, identities)
-        self.weighting = Weighting(mu, sigma)
+        self.weighting = build_weighting(settings.joint.weighting, mu, sigma)
         # On detached vectors: they tell how well each branch knows an identity, on one scale, and teach it nothing.
         self.judge_visual = nn.Linear(VECTOR_SIZE, identities)
         self.judge_semantic = nn.Linear(VECTOR_SIZE, identities)
@@ -174,7 +177,7 @@ class JointStage(Stage):
 
     def filled(self, q: Tensor) -> Tensor:
         """Q [B], and where it was not computed the mean, which stands for an ordinary picture."""
-        return torch.where(q.isnan(), self.weighting.mu, q)
+        return torch.where(q.isnan(), self.mu, q)
 
     def _given_classifier(self, mixed: Tensor) -> Tensor:
         """Identity logits [B,P] through the FC and the classifier as they stand, which get no gradient."""
@@ -218,7 +221,7 @@ class _HeadModule(nn.Module):
 class _FusionModule(nn.Module):
     """What pass 4 moves."""
 
-    def __init__(self, weighting: Weighting, projections: Projections) -> None:
+    def __init__(self, weighting: TrainableWeighting, projections: Projections) -> None:
         super().__init__()
         self.weighting, self.projections = weighting, projections
 

@@ -1,28 +1,34 @@
-"""Triton model `alpha`: features of the 35 views to the identifiability score Q and the fusion weight α."""
+"""Triton model `alpha`: features of the 35 views to the identifiability Q, the scatter and the fusion weight α."""
 
 from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from qafm.contract import ALPHA, ALPHA_FILE, FEATURES, IDENTIFIABILITY
-from qafm.identifiability import identifiability
-from qafm.weighting.perceptron import AlphaNetwork
+from qafm.contract import ALPHA, ALPHA_FILE, FEATURES, IDENTIFIABILITY, SCATTER
+from qafm.quality import measure
+from qafm.serving import respond
+from qafm.weighting import load_weighting
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        self._network = AlphaNetwork.load(Path(args["model_repository"]) / args["model_version"] / ALPHA_FILE)
+        self._weighting = load_weighting(Path(args["model_repository"]) / args["model_version"] / ALPHA_FILE)
 
     def execute(self, requests):
-        return [pb_utils.InferenceResponse(self._outputs(request)) for request in requests]
+        return respond(requests, self._outputs, model="alpha", pb_utils=pb_utils)
 
     def _outputs(self, request):
         features = pb_utils.get_input_tensor_by_name(request, FEATURES.name).as_numpy()  # [batch,35,2048]
-        scores = [identifiability(one) for one in features]
-        weights = [self._network.alpha(score) for score in scores]
-        values = {IDENTIFIABILITY.name: scores, ALPHA.name: weights}
-        return [
-            pb_utils.Tensor(name, np.array(values[name], np.float32)[:, np.newaxis])
-            for name in request.requested_output_names()
-        ]
+        if not np.isfinite(features).all():
+            raise pb_utils.TritonModelException(
+                f"{FEATURES.name} has values that are not finite: the network `iqa` overflows on this picture; export "
+                "it in a higher precision, as in --precision int8,iqa=fp32"
+            )
+        qualities = [measure(views) for views in features]
+        values = {
+            IDENTIFIABILITY.name: [[quality.identifiability] for quality in qualities],
+            SCATTER.name: [quality.scatter for quality in qualities],
+            ALPHA.name: [[self._weighting.alpha(quality)] for quality in qualities],
+        }
+        return [pb_utils.Tensor(name, np.array(values[name], np.float32)) for name in request.requested_output_names()]

@@ -1,7 +1,5 @@
 """Triton model `views`: encoded images to crops and, where they are asked for, their 35 views."""
 
-import traceback
-
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
@@ -9,22 +7,12 @@ from qafm.contract import CROP, IMAGE, VIEWS
 from qafm.errors import InvalidImage
 from qafm.images import decode, resize
 from qafm.perturbations import views
+from qafm.serving import respond
 
 
 class TritonPythonModel:
     def execute(self, requests):
-        return [_respond(request) for request in requests]
-
-
-def _respond(request):
-    # An exception that left execute() would fail every request of the batch, so each one keeps its own.
-    try:
-        return pb_utils.InferenceResponse(_outputs(request))
-    except InvalidImage as error:
-        return _failed(str(error), pb_utils.TritonError.INVALID_ARG)
-    except Exception as error:
-        pb_utils.Logger.log_error(f"views: {traceback.format_exc()}")
-        return _failed(f"views failed: {type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
+        return respond(requests, _outputs, model="views", pb_utils=pb_utils)
 
 
 def _outputs(request):
@@ -48,7 +36,3 @@ def _decode(data, position, count):
         if count == 1:
             raise
         raise InvalidImage(f"image {position} of {count} in the request: {error}") from error
-
-
-def _failed(message, code):
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

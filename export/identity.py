@@ -1,0 +1,94 @@
+"""What an export says of its models: the manifest of a repository, and where it travels."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from export.graphs import OPSET
+from export.precision import PRECISIONS, Precision
+from export.variants import read_config
+from qafm.contract import GRAPHS, MANIFEST_PARAMETER, graph_path
+from qafm.drawn_picture import digest_of_views
+from qafm.manifest import Manifest, digest_of_arrays
+from qafm.weighting import Weighting
+
+
+def manifest_of(
+    repository: Path,
+    weighting: Weighting,
+    precisions: Mapping[str, Precision],
+    *,
+    origin: Mapping[str, Any],
+    gates: Mapping[str, Any],
+) -> Manifest:
+    """The manifest of a repository whose graphs are written.
+
+    weighting: the one that its model `alpha` serves. precisions: by model. origin: where the networks come from. gates:
+    what was measured before they were let in. The last two are part of it as they are.
+    """
+    graphs = {name: _about_graph(repository, name, precisions[name]) for name in GRAPHS}
+    digests = {name: graph["sha256"] for name, graph in graphs.items()}
+    arrays = weighting.arrays()
+    digests["alpha"] = digest_of_arrays({"kind": np.array(weighting.kind), **arrays})
+    digests["views"] = digest_of_views()
+    tensors = {
+        config.name: [tensor.name for tensor in (*config.input, *config.output)]
+        for config in map(read_config, _ensembles(repository))
+    }
+    about = {
+        "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "origin": origin,
+        "graphs": graphs,
+        # Of the paper's weighting mu and sigma, of a constant one its alpha.
+        "weighting": {
+            "kind": weighting.kind,
+            **{name: float(values) for name, values in arrays.items() if values.ndim == 0},
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("qafm", "pillow", "numpy", "onnxruntime", "onnx", "torch")},
+        },
+        **gates,
+    }
+    return Manifest.of(digests, tensors, about)
+
+
+def write_manifest(repository: Path, manifest: Manifest) -> None:
+    """Put a manifest into every ensemble of a repository, as a parameter; the comments there are kept."""
+    parameter = ModelConfig()
+    parameter.parameters[MANIFEST_PARAMETER].string_value = manifest.json()
+    for config in _ensembles(repository):
+        config.write_text(f"{config.read_text().rstrip()}\n\n{text_format.MessageToString(parameter)}")
+
+
+def _ensembles(repository: Path) -> list[Path]:
+    """Their configurations."""
+    configs = sorted(repository.glob("*/config.pbtxt"))
+    return [config for config in configs if read_config(config).platform == "ensemble"]
+
+
+def _about_graph(repository: Path, name: str, precision: Precision) -> dict[str, Any]:
+    path, for_tensorrt = graph_path(repository, name), graph_path(repository, name, tensorrt=True)
+    about = {
+        "precision": PRECISIONS[precision],
+        "opset": OPSET,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
+    }
+    if for_tensorrt != path:
+        about["tensorrt_sha256"] = _sha256(for_tensorrt)
+    return about
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

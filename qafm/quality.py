@@ -1,0 +1,46 @@
+"""What the features of a picture's 35 views say of its quality: all that a weighting reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qafm.identifiability import identifiability
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """The quality of one picture.
+
+    identifiability: the score Q, at least 0, higher is worse.
+    scatter: float32 [34], in [0,2]; see `scatter`.
+    """
+
+    identifiability: float
+    scatter: np.ndarray
+
+
+def measure(features: np.ndarray) -> Quality:
+    """The quality of a picture from the features of its views, float [35,2048], view 0 the original.
+
+    Raises ValueError where `features` is not [N,D] with N >= 2.
+    """
+    return Quality(identifiability(features), scatter(features))
+
+
+def scatter(features: np.ndarray) -> np.ndarray:
+    """How far each perturbation moves the features: float32 [N-1], in [0,2], in the order of the views.
+
+    features: float [N,D] with N >= 2, view 0 the original.
+    Each value is the Euclidean distance of a perturbed view's features to the original's, both normalised to length 1.
+    Features that are all zero have no direction and stay zero: their distance to a unit vector is 1, and to other
+    zeros 0.
+    Raises ValueError for another shape.
+    """
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"expected features of shape [N,D] with N >= 2, got {features.shape}")
+    exact = features.astype(np.float64)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+    directions = exact / np.where(lengths == 0, 1, lengths)
+    return np.linalg.norm(directions[1:] - directions[0], axis=1).astype(np.float32)

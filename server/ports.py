@@ -1,0 +1,34 @@
+"""Ports for a server that binds them later."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping
+
+from qafm.errors import ServerFailed
+
+
+def take_ports(host: str, wanted: Mapping[str, int], held: contextlib.ExitStack) -> dict[str, int]:
+    """Settle on the ports of a server, which binds them only after it has loaded every model.
+
+    wanted: by the name of what listens there; 0 takes a free one. held: keeps the ports until it is closed; the server
+    may bind them before that. Raises ServerFailed where one is taken.
+    """
+    ports = {}
+    for endpoint, port in wanted.items():
+        placeholder = held.enter_context(socket.socket())
+        if port:
+            # A port that merely cools down after its last use is free; one with a listener is not.
+            placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            placeholder.bind((host, port))
+        except OSError as error:
+            raise ServerFailed(
+                f"the {endpoint} port {port} on {host} cannot be used: {error.strerror}; "
+                "stop what listens there, or choose another port (0 takes a free one)"
+            ) from error
+        # From here on the server may bind it too, while this one never listens.
+        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ports[endpoint] = placeholder.getsockname()[1]
+    return ports
