@@ -64,7 +64,7 @@ def read_dataset(root: Path, limit: int | None = None, name_pattern: str | None 
         query=tuple(without_junk(query)[:limit]),
         gallery=tuple(without_junk(gallery)),
         attributes=attributes,
-        identity=DatasetIdentity.of(dataset.root, map(dataset.relative, chain(query, gallery))),
+        identity=DatasetIdentity.of(root, map(dataset.relative, chain(query, gallery))),
         degradations=dataset.degradations(),
         warnings=(*dataset.warnings("query", "gallery"), *lacking),
     )

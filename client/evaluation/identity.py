@@ -11,7 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DatasetIdentity:
-    """Two hashes, in hexadecimal. folder: of the absolute path of the dataset. images: of its images' names.
+    """Two hashes, in hexadecimal. folder: of the absolute path of the dataset, or of the list of its images. images: of
+    its images' names.
 
     Either is enough for it to be the same dataset: it may have been moved, or a picture may have been added.
     """
@@ -21,7 +22,7 @@ class DatasetIdentity:
 
     @classmethod
     def of(cls, root: Path, names: Iterable[str]) -> DatasetIdentity:
-        """root: the dataset's folder. names: of all its query and gallery images, relative to it."""
+        """root: the dataset's folder, or the file that lists it. names: of all its query and gallery images."""
         return cls(_hash(str(root.resolve())), _hash(json.dumps(sorted(names))))
 
     def same(self, other: DatasetIdentity) -> bool:

@@ -52,7 +52,7 @@ def test_the_file_itself_may_be_named_and_have_any_name(tmp_path):
 
 
 def test_other_columns_another_order_spaces_a_mark_of_order_and_empty_lines_do_no_harm(tmp_path):
-    table = "\ufeffnote, split ,camid,pid,path\r\nx, query , 1 , 7 , images/a.png \r\n\r\n,gallery,2,7,images/b.JPG\r\n"
+    table = "\ufeffpath, split ,note,camid,pid\r\n images/a.png , query ,x, 1 , 7 \r\n\r\nimages/b.JPG,gallery,,2,7\r\n"
     dataset = open_dataset(write(tmp_path, table))
     assert by_name(tmp_path, dataset.split("query")) == {"images/a.png": (1, 1)}
     assert by_name(tmp_path, dataset.split("gallery")) == {"images/b.JPG": (1, 2)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,23 @@ def test_any_layout_may_have_degradations(tmp_path):
     dataset = open_dataset(make_files(tmp_path, DUKE))
     write_degradations(tmp_path / "degradations.json", {DUKE[1]: Degradation("blur", 0.5)})
     assert dataset.degradations() == {DUKE[1]: Degradation("blur", 0.5)}
+
+
+def test_the_examples_of_the_document_are_read(tmp_path):
+    text = (Path(__file__).parents[3] / "docs/datasets.md").read_text()
+    make_files(tmp_path / "csv", [f"images/{name}.jpg" for name in ("anna-1", "anna-2", "bob-1")])
+    (table,) = re.findall(r"```\n(path,pid,camid,split\n.*?)```", text, re.DOTALL)
+    (tmp_path / "csv/dataset.csv").write_text(table)
+    assert len(open_dataset(tmp_path / "csv").split("gallery")) == 2
+
+    in_folders, by_group = re.findall(r"--name-pattern '(.+)'", text)
+    make_files(tmp_path / "folders", ["query/anna_1.jpg", "gallery/anna_2.jpg", "gallery/monday/bob_1.png"])
+    dataset = open_dataset(tmp_path / "folders", in_folders)
+    assert [(crop.pid, crop.camid) for crop in dataset.split("gallery")] == [(1, 2), (2, 1)]
+    make_files(tmp_path / "group", ["query-anna-cam1-x.jpg", "gallery-anna-cam2-y.jpg"])
+    dataset = open_dataset(tmp_path / "group", by_group)
+    assert [(crop.pid, crop.camid) for crop in dataset.split("query")] == [(1, 1)]
+
+    (recorded,) = re.findall(r'```\n(\{\n "version".*?)```', text, re.DOTALL)
+    (tmp_path / "group/degradations.json").write_text(recorded)
+    assert len(dataset.degradations() or {}) == 2

@@ -68,7 +68,7 @@ def test_the_whole_path_has_to_match_and_a_name_is_shown_where_none_does(tmp_pat
     with pytest.raises(
         InvalidDataset, match=r"none of its 5 images matches the name pattern .*camid.*, such as gallery/"
     ):
-        open_dataset(tmp_path, r"(?P<pid>\w+)_(?P<camid>\d+)")
+        open_dataset(tmp_path, r".*/(?P<pid>[^/]+)_(?P<camid>\d+)")
 
 
 @pytest.mark.parametrize(
