@@ -80,3 +80,11 @@ def test_the_same_check_holds_for_a_list_and_names_its_paths(data):
     write_degradations(data / "degradations.json", {NAMES[0]: Degradation("none", 0.0)})
     with pytest.raises(InvalidDataset, match=f"the first is {NAMES[4]}"):
         read_dataset(data / "mine.csv").require_degradations()
+
+
+def test_two_lists_in_one_folder_are_two_datasets_and_a_limit_is_no_other(data):
+    (data / "a.csv").write_text(f"path,pid,camid,split\n{NAMES[0]},ann,1,query\n{NAMES[4]},ann,2,gallery\n")
+    (data / "b.csv").write_text(f"path,pid,camid,split\n{NAMES[1]},bob,1,query\n{NAMES[4]},bob,2,gallery\n")
+    first, second = read_dataset(data / "a.csv").identity, read_dataset(data / "b.csv").identity
+    assert not first.same(second) and first.same(first)
+    assert read_dataset(data, limit=1).identity == read_dataset(data).identity
