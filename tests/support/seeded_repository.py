@@ -26,7 +26,7 @@ def seeded_networks(seed: int = 0) -> Networks:
     return networks
 
 
-def make_seeded_repository(directory: Path) -> Path:
-    """Install a repository into `directory` and return its path."""
-    install(seeded_networks(), directory, {"run": "seeded, untrained"})
+def make_seeded_repository(directory: Path, seed: int = 0) -> Path:
+    """Install a repository into `directory` and return its path. Another seed is another model."""
+    install(seeded_networks(seed), directory, {"run": "seeded, untrained"})
     return directory
