@@ -10,7 +10,7 @@ import numpy as np
 from export.pipelines import Pipeline
 from qafm.attributes import predicted
 from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, IDENTIFIABILITY
-from qafm.datasets.crops import Crop
+from qafm.datasets.market1501 import Crop
 from qafm.errors import ExportRefused
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
@@ -19,7 +19,7 @@ from train.data import read_crop
 
 @dataclass(frozen=True)
 class Bound:
-    """A limit of a measured value: the smallest that is allowed with `least`, otherwise the largest. NaN never is."""
+    """A measured value must be at most `limit`, or with `least` at least that. NaN is always out of bounds."""
 
     limit: float
     least: bool = False
@@ -66,10 +66,10 @@ def check_fidelity(
             got[name].append(outputs)
     pids, camids = (np.array([getattr(crop, name) for crop in seen]) for name in ("pid", "camid"))
     stacked = _stacked(expected)
-    found = {name: fidelity(stacked, _stacked(outputs), pids, camids) for name, outputs in got.items()}
+    measures = {name: fidelity(stacked, _stacked(outputs), pids, camids) for name, outputs in got.items()}
     failed = [
         f"{measure} is {measured[measure]:.4g} in {name}, expected {bound}"
-        for name, measured in found.items()
+        for name, measured in measures.items()
         for measure, bound in BOUNDS.items()
         if not bound.holds(measured[measure])
     ]
@@ -79,7 +79,7 @@ def check_fidelity(
             f"{'; '.join(failed)}. Keep the model that it comes from in a higher precision, as in "
             "--precision int8,iqa=fp32"
         )
-    return found
+    return measures
 
 
 def fidelity(
@@ -106,4 +106,4 @@ def fidelity(
 
 
 def _stacked(outputs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
+    return {name: np.concatenate([of_image[name] for of_image in outputs]) for name in outputs[0]}

@@ -47,8 +47,8 @@ def drawn(crop: np.ndarray, heat: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """uint8 [384,384,3]: the crop, and beside it with each map over it."""
     picture = resize(crop).astype(np.float32)
     parts = [picture]
-    for one in heat:
-        weight = one[..., None]
+    for branch in heat:
+        weight = branch[..., None]
         parts.append((_SHADE + (1 - _SHADE) * weight) * picture * (1 - 0.5 * weight) + 0.5 * weight * _HOT)
     return np.concatenate(parts, axis=1).round().clip(0, 255).astype(np.uint8)
 

@@ -123,7 +123,7 @@ def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     the centre's grey, some ten of 255 away.
     """
     graph = model.graph
-    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     (subtract,) = (node for node in graph.node if node.op_type == "Sub" and node.input[1].endswith("pixels.mean"))
     (divide,) = (node for node in graph.node if subtract.output[0] in node.input)
     (convolve,) = (node for node in graph.node if divide.output[0] in node.input)
@@ -172,7 +172,7 @@ def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _remove_constant(graph: onnx.GraphProto, name: str) -> None:
-    (constant,) = (one for one in graph.initializer if one.name == name)
+    (constant,) = (tensor for tensor in graph.initializer if tensor.name == name)
     graph.initializer.remove(constant)
 
 

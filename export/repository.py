@@ -28,8 +28,8 @@ from train.networks import Networks
 
 TEMPLATE = Path(str(importlib.resources.files("model_repository")))
 DEFAULT_REPOSITORY = Path("build/model_repository")
-# What makes the template a package is no model.
-_NOT_SERVED = shutil.ignore_patterns("__init__.py", "__pycache__")
+NOT_SERVED = shutil.ignore_patterns("__init__.py", "__pycache__")
+"""What makes the template a package, and is no model."""
 
 
 def install(
@@ -63,7 +63,7 @@ def install(
         # Beside its destination, so that moving it there is a rename.
         staged, exact = Path(folder) / "new", Path(folder) / "float32"
         weighting = networks.weighting.served()
-        shutil.copytree(TEMPLATE, staged, ignore=_NOT_SERVED)
+        shutil.copytree(TEMPLATE, staged, ignore=NOT_SERVED)
         write_variants(staged)
         save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting)
         with console.status("exporting and comparing with PyTorch"):
@@ -112,10 +112,10 @@ def _fidelity(exact: Path, staged: Path, samples: Samples, tensorrt: bool, conso
     if tensorrt:
         pipelines["tensorrt"] = OnnxPipeline(staged, tensorrt=True)
     crops = track(samples.held_out, "comparing with float32", console=console)
-    found = check_fidelity(OnnxPipeline(exact), pipelines, crops)
+    measures = check_fidelity(OnnxPipeline(exact), pipelines, crops)
     judged = {
         dialect: {name: {"measured": measured[name], "expected": str(bound)} for name, bound in BOUNDS.items()}
-        for dialect, measured in found.items()
+        for dialect, measured in measures.items()
     }
     return {"images": len(samples.held_out), **judged}
 

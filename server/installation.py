@@ -94,7 +94,7 @@ def _from_environment(folder: Path, why: str) -> Installation:
     libraries = [site / "nvidia_pytriton.libs", facts["libraries"], os.environ.get("LD_LIBRARY_PATH")]
     environment = {
         **_ONE_THREAD,
-        "LD_LIBRARY_PATH": os.pathsep.join(str(one) for one in libraries if one),
+        "LD_LIBRARY_PATH": os.pathsep.join(str(place) for place in libraries if place),
         # The stub embeds the interpreter that it finds first.
         "PATH": os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)]),
     }

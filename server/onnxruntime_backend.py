@@ -76,15 +76,15 @@ class TritonPythonModel:
     def _run(self, requests):
         try:
             wanted = [set(request.requested_output_names()) for request in requests]
-            names = [name for name in self._outputs if any(name in one for one in wanted)]
+            names = [name for name in self._outputs if any(name in asked for asked in wanted)]
             feeds, sizes = self._joined(requests)
             outputs = dict(zip(names, self._session.run(names, feeds), strict=True))
             stops = np.cumsum(sizes)
             return [
                 pb_utils.InferenceResponse(
-                    [pb_utils.Tensor(name, values) for name, values in self._rows(outputs, one, start, stop)]
+                    [pb_utils.Tensor(name, values) for name, values in self._rows(outputs, asked, start, stop)]
                 )
-                for one, start, stop in zip(wanted, stops - sizes, stops, strict=True)
+                for asked, start, stop in zip(wanted, stops - sizes, stops, strict=True)
             ]
         except Exception as error:
             message = f"model '{self._name}' failed: {error}"
@@ -97,7 +97,7 @@ class TritonPythonModel:
             name: [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for request in requests]
             for name in self._inputs
         }
-        sizes = np.array([len(one) for one in columns[self._inputs[0]]]) if self._batches else np.array([1])
+        sizes = np.array([len(values) for values in columns[self._inputs[0]]]) if self._batches else np.array([1])
         # A request that runs alone is passed on as it lies in shared memory, without a copy.
         feeds = {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in columns.items()}
         return feeds, sizes
@@ -151,18 +151,18 @@ def contract_mismatches(session, config):
     ]
 
 
-def _mismatches(kind, found, config, exact):
+def _mismatches(kind, tensors, config, exact):
     batch = [-1] if config.get("max_batch_size", 0) > 0 else []
     expected = {tensor["name"]: tensor for tensor in config[kind]}
-    found = {tensor.name: tensor for tensor in found}
-    absent = expected.keys() - found.keys()
-    extra = found.keys() - expected.keys() if exact else set()
+    in_graph = {tensor.name: tensor for tensor in tensors}
+    absent = expected.keys() - in_graph.keys()
+    extra = in_graph.keys() - expected.keys() if exact else set()
     if absent or extra:
-        yield f"expected {kind}s {', '.join(sorted(expected))}, got {', '.join(sorted(found)) or 'none'}"
+        yield f"expected {kind}s {', '.join(sorted(expected))}, got {', '.join(sorted(in_graph)) or 'none'}"
         return
     for name, tensor in expected.items():
-        got_type = _TRITON_TYPES.get(found[name].type, found[name].type)
-        got_dims = [size if isinstance(size, int) else -1 for size in found[name].shape]
+        got_type = _TRITON_TYPES.get(in_graph[name].type, in_graph[name].type)
+        got_dims = [size if isinstance(size, int) else -1 for size in in_graph[name].shape]
         dims = batch + [int(size) for size in tensor["dims"]]
         # A batch dimension that the graph fixes cannot take batches of other sizes.
         fits = len(dims) == len(got_dims) and (not batch or got_dims[0] == -1)

@@ -62,10 +62,10 @@ def ensure_plans(
         digest = hashlib.sha256(graph.read_bytes()).hexdigest()
         wanted = PlanOrigin(digest, tensorrt.__version__, compute_capability)
         plan, sidecar = graph.with_name(PLAN_FILE), graph.with_name(SIDECAR_FILE)
-        found = _read_origin(sidecar) if plan.is_file() else None
-        if found == wanted:
+        earlier = _read_origin(sidecar) if plan.is_file() else None
+        if earlier == wanted:
             continue
-        why = "there is none" if found is None else "; ".join(_differences(found, wanted))
+        why = "there is none" if earlier is None else "; ".join(_differences(earlier, wanted))
         try:
             # Before the minutes of building: a folder that is read-only is found out here. And until the new sidecar is
             # there the plan has none: it would be built again, never served for what it is not.
@@ -121,11 +121,11 @@ def _read_origin(sidecar: Path) -> PlanOrigin | None:
         return None
 
 
-def _differences(found: PlanOrigin, wanted: PlanOrigin) -> list[str]:
+def _differences(earlier: PlanOrigin, wanted: PlanOrigin) -> list[str]:
     wanted_values = asdict(wanted)
     return [
         f"it was made for {name} {value}, here is {wanted_values[name]}"
-        for name, value in asdict(found).items()
+        for name, value in asdict(earlier).items()
         if value != wanted_values[name]
     ]
 

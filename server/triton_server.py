@@ -279,5 +279,5 @@ class TritonServer:
 
 def _backend(config: Path) -> str | None:
     """The backend that a model configuration names."""
-    found = re.search(r'^backend:\s*"(\w+)"', config.read_text(), re.MULTILINE)
-    return found[1] if found else None
+    line = re.search(r'^backend:\s*"(\w+)"', config.read_text(), re.MULTILINE)
+    return line[1] if line else None

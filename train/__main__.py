@@ -24,7 +24,9 @@ def main(
         str,
         typer.Option(help=f"Settings to train with: {', '.join(preset_names())}, or a .yaml file.", show_default=False),
     ],
-    data: Annotated[Path, typer.Option(help="Folder of a dataset in a known layout, with attributes.", show_default=False)],
+    data: Annotated[
+        Path, typer.Option(help="Folder of a dataset in a known layout, with attributes.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the run.", show_default=False)],
     stage: Annotated[StageChoice | None, typer.Option(help="Only this stage.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was interrupted.")] = False,

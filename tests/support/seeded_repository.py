@@ -27,6 +27,6 @@ def seeded_networks(seed: int = 0) -> Networks:
 
 
 def make_seeded_repository(directory: Path, seed: int = 0) -> Path:
-    """Install a repository into `directory` and return its path."""
+    """Install a repository into `directory` and return its path. Another seed is another model."""
     install(seeded_networks(seed), directory, {"run": "seeded, untrained"})
     return directory

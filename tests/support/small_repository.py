@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graphs import OPSET
-from qafm.contract import ATTRIBUTES, CROP, FEATURES, SEMANTIC, VIEWS, VISUAL, Tensor, graph_path
-from tests.support.seeded_repository import make_seeded_repository
+from export.graphs import OPSET, graph_modules, write_graph
+from export.identity import manifest_of, write_manifest
+from export.repository import NOT_SERVED, TEMPLATE
+from export.variants import write_variants
+from qafm.contract import (
+    ALPHA_FILE,
+    ATTRIBUTES,
+    CROP,
+    FEATURES,
+    FUSION,
+    GRAPHS,
+    SEMANTIC,
+    VIEWS,
+    VISUAL,
+    Tensor,
+    graph_path,
+)
+from qafm.weighting import save_weighting
+from tests.support.seeded_repository import seeded_networks
 
 STEP = 16
 """Every so many pixels are looked at, across and down."""
 
 
-def make_small_repository(directory: Path) -> Path:
-    """As `make_seeded_repository`, with its three large networks replaced."""
-    make_seeded_repository(directory)
+def make_small_repository(directory: Path, seed: int = 0) -> Path:
+    """A repository as the exporter writes it, made within seconds; return its path. Another seed is another model."""
+    networks = seeded_networks(seed)
+    weighting = networks.weighting.served()
+    shutil.copytree(TEMPLATE, directory, ignore=NOT_SERVED)
+    write_variants(directory)
+    save_weighting(directory / "alpha" / "1" / ALPHA_FILE, weighting)
+    write_graph(FUSION, graph_modules(networks)[FUSION], graph_path(directory, FUSION))
     for model, source, outputs in (
         ("apn", CROP, (VISUAL,)),
         ("apan", CROP, (SEMANTIC, ATTRIBUTES)),
         ("iqa", VIEWS, (FEATURES,)),
     ):
-        onnx.save(_pixels_times_a_matrix(source, outputs), graph_path(directory, model))
+        onnx.save(_pixels_times_a_matrix(source, outputs, seed), graph_path(directory, model))
+    precisions = dict.fromkeys(GRAPHS, "fp32")
+    origin = {"run": f"small, seed {seed}"}
+    write_manifest(directory, manifest_of(directory, weighting, precisions, origin=origin, gates={}))
     return directory
 
 
-def _pixels_times_a_matrix(source: Tensor, outputs: tuple[Tensor, ...]) -> onnx.ModelProto:
+def _pixels_times_a_matrix(source: Tensor, outputs: tuple[Tensor, ...], seed: int) -> onnx.ModelProto:
     """For each output a sigmoid of random sums of some of the pixels."""
     *leading, height, width, channels = source.dims
     pixels = height // STEP * (width // STEP) * channels
@@ -47,12 +72,12 @@ def _pixels_times_a_matrix(source: Tensor, outputs: tuple[Tensor, ...]) -> onnx.
         helper.make_node("Mul", ["bright", "scale"], ["small"]),
         helper.make_node("Reshape", ["small", "flat"], ["pixels"]),
     ]
-    for seed, output in enumerate(outputs):
-        weights = np.random.default_rng(seed).standard_normal((pixels, output.dims[-1]), np.float32)
-        constants[f"weights{seed}"] = weights / np.float32(pixels**0.5)
+    for number, output in enumerate(outputs):
+        weights = np.random.default_rng([number, seed]).standard_normal((pixels, output.dims[-1]), np.float32)
+        constants[f"weights{number}"] = weights / np.float32(pixels**0.5)
         nodes += [
-            helper.make_node("MatMul", ["pixels", f"weights{seed}"], [f"sums{seed}"]),
-            helper.make_node("Sigmoid", [f"sums{seed}"], [output.name]),
+            helper.make_node("MatMul", ["pixels", f"weights{number}"], [f"sums{number}"]),
+            helper.make_node("Sigmoid", [f"sums{number}"], [output.name]),
         ]
 
     def described(tensor: Tensor, kind: int) -> onnx.ValueInfoProto:
