@@ -10,7 +10,7 @@ import numpy as np
 from export.pipelines import Pipeline
 from qafm.attributes import predicted
 from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, IDENTIFIABILITY
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import ExportRefused
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 
+import numpy as np
 import pytest
 import tritonclient.grpc as grpc
 from PIL import Image
 
+from client import ReidClient
 from export.parity import TOLERANCES, Tolerance, sample_crops
 from export.pipelines import TorchPipeline
-from qafm.contract import QAFM
+from qafm.contract import QAFM, QAFM_FAST
 from qafm.images import decode
+from qafm.record import RECORD
 from tests.support.seeded_repository import seeded_networks
 from tests.support.served import infer, served_outputs
 
@@ -37,6 +41,26 @@ def test_served_equals_pytorch_within_the_designs_tolerances(triton_server):
             assert served.keys() == {tensor.name for tensor in served_outputs(QAFM)}
             for name, values in served.items():
                 assert TOLERANCES[name].measure(expected[name], values) <= TOLERANCES[name].limit, name
+
+
+def test_the_client_says_what_the_server_answers(triton_server):
+    """Each field of a description against PyTorch's tensor of the same name."""
+    images = encoded_images()
+
+    async def described():
+        async with ReidClient(triton_server.grpc_url) as client:
+            return client.lacks, [await client.describe(image) for image in images]
+
+    lacks, descriptions = asyncio.run(described())
+    served = [field for field in RECORD if field.tensor.name not in lacks]
+    assert lacks == (QAFM_FAST, "UTILITY") and len(served) == len(RECORD) - 1
+    pipeline = TorchPipeline(seeded_networks())
+    for image, description in zip(images, descriptions, strict=True):
+        expected = pipeline.describe([decode(image)])
+        for field in served:
+            tensor = expected[field.tensor.name][0].reshape(field.shape)
+            tolerance = TOLERANCES[field.tensor.name]
+            assert tolerance.measure(tensor, np.asarray(getattr(description, field.name))) <= tolerance.limit, field
 
 
 def test_the_tolerances_are_the_designs():
