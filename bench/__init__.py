@@ -1,1 +1,1 @@
-"""Benchmarks: each comparison interleaved in one run, medians and ratios, with a description of the machine."""
+"""Benchmarks: each comparison is interleaved in one run, and kept as medians and ratios, with the machine's facts."""

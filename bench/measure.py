@@ -63,7 +63,7 @@ def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str, promised: st
 
 
 def machine(packages: Iterable[str]) -> dict[str, Any]:
-    """What a measurement was made on and with."""
+    """The machine that a measurement was made on, and the versions it was made with."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -87,7 +87,7 @@ def show(console: Console, title: str, seconds: Mapping[str, list[float]]) -> No
 
 
 def conclude(console: Console, out: Path, ratios: Iterable[Ratio], packages: Iterable[str], **measured: Any) -> None:
-    """Say the ratios, and write everything to `out` as JSON, with what it was measured on."""
+    """Print the ratios, and write everything to `out` as JSON, with the machine that it was measured on."""
     listed = list(ratios)
     for each in listed:
         console.print(str(each), highlight=False)
@@ -107,14 +107,14 @@ def compare(
     per: int = 1,
     **measured: Any,
 ) -> None:
-    """A whole benchmark: time variants in turns, show them, and say and keep their ratios.
+    """A whole benchmark: time variants in turns, show their times, and print and keep their ratios.
 
-    ratios: (slow, fast, promised). per: how much a variant does in a round of what is counted, such as images.
+    ratios: (slow, fast, promised). per: how many items, such as images, a variant works through in a round.
     measured: what else goes into `out`.
     """
     console = Console()
     taken = interleave(variants, rounds, console=console)
     seconds = {name: [total / per for total in each] for name, each in taken.items()}
     show(console, title, seconds)
-    found = [ratio(seconds, slow, fast, promised) for slow, fast, promised in ratios]
-    conclude(console, out, found, packages, rounds=rounds, seconds=seconds, **measured)
+    results = [ratio(seconds, slow, fast, promised) for slow, fast, promised in ratios]
+    conclude(console, out, results, packages, rounds=rounds, seconds=seconds, **measured)

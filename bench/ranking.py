@@ -1,4 +1,4 @@
-"""`python -m bench.ranking`: the metrics of Market-1501's size, from descriptors, in turns with other ways to them.
+"""`python -m bench.ranking`: how long metrics at Market-1501's size take, beside other ways to compute them.
 
 ours         qafm.retrieval.metrics.evaluate: distances in blocks, ranks by counting, exact
 by sorting   all distances at once and a full sort, as plainly as NumPy allows
@@ -19,9 +19,8 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from bench.measure import conclude, describe_machine, interleave, ratio
+from bench.measure import ROUNDS, Out, Rounds, compare
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 
@@ -29,33 +28,32 @@ QUERIES, GALLERY, IDENTITIES, CAMERAS, SIZE = 3_368, 15_913, 750, 6, 1000
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    rounds: Rounds = ROUNDS,
     torchreid: Annotated[Path | None, typer.Option(help="A checkout of torchreid, its extension built.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/ranking.json"),
+    out: Out = Path("build/bench/ranking.json"),
 ) -> None:
-    """Time the metrics against other ways to them."""
+    """Time the metrics against other ways to compute them."""
     console = Console()
-    query, gallery = _describe(0, QUERIES), _describe(1, GALLERY)
+    query, gallery = _draw_descriptors(0, QUERIES), _draw_descriptors(1, GALLERY)
     ways: dict[str, Callable[[Descriptors, Descriptors], tuple[float, float]]] = {
         "ours": _ours,
         "by sorting": by_sorting,
     }
     if torchreid is not None:
         ways["torchreid"] = _torchreid(torchreid)
-    found = {name: way(query, gallery) for name, way in ways.items()}
-    for name, (rank1, mean_precision) in found.items():
+    metrics = {name: way(query, gallery) for name, way in ways.items()}
+    for name, (rank1, mean_precision) in metrics.items():
         console.print(f"{name}: Rank-1 {100 * rank1:.4f}, mAP {100 * mean_precision:.4f}", highlight=False)
-    seconds = interleave(
-        {name: partial(_discard, way, query, gallery) for name, way in ways.items()}, rounds, console=console
-    )
     promised = {"by sorting": "above 1", "torchreid": "at least 4"}
-    ratios = [ratio(seconds, name, "ours", promised=promised[name]) for name in ways if name != "ours"]
-    table = Table(f"{QUERIES:,} x {GALLERY:,} x {SIZE:,}", "median s")
-    for name, each in seconds.items():
-        table.add_row(name, f"{np.median(each):.2f}")
-    console.print(table)
-    machine = describe_machine(("numpy", "torch"))
-    conclude(console, out, machine, ratios, rounds=rounds, seconds=seconds, found=found)
+    compare(
+        {name: partial(_discard, way, query, gallery) for name, way in ways.items()},
+        rounds,
+        title=f"{QUERIES:,} x {GALLERY:,} x {SIZE:,}",
+        ratios=[(name, "ours", promised[name]) for name in ways if name != "ours"],
+        out=out,
+        packages=("numpy", "torch"),
+        metrics=metrics,
+    )
 
 
 def by_sorting(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:
@@ -95,7 +93,7 @@ def _torchreid(folder: Path) -> Callable[[Descriptors, Descriptors], tuple[float
     return way
 
 
-def _describe(seed: int, count: int) -> Descriptors:
+def _draw_descriptors(seed: int, count: int) -> Descriptors:
     """Descriptors of length 1 around one direction an identity, about as hard to tell apart as people are."""
     centres = np.random.default_rng(2).standard_normal((IDENTITIES, SIZE), np.float32)
     generator = np.random.default_rng(seed)

@@ -66,7 +66,7 @@ CALIBRATION_CROPS = 4
 
 
 class PaperPipeline(TorchPipeline):
-    """As one writes it down from the paper."""
+    """The paper's method, written plainly."""
 
     make_views = staticmethod(views_loop.views)
 
@@ -135,7 +135,7 @@ def main(
 
 @dataclass(frozen=True)
 class Served:
-    """An ensemble on a server, asked by perf_analyzer: called, it returns the seconds of one image."""
+    """An ensemble on a server. A call measures it with perf_analyzer and returns the seconds of one image."""
 
     url: str
     files: Sequence[bytes]
@@ -240,7 +240,7 @@ async def _by_library(url: str, files: Sequence[bytes], in_flight: int) -> float
 
 
 async def _model_by_model(url: str, files: Sequence[bytes], in_flight: int) -> float:
-    """The ensemble's steps asked one by one, with the views made here."""
+    """The steps of the ensemble are asked one by one, and the views are made here."""
     connection = AsyncClient(url, channel_args=[("grpc.max_send_message_length", -1)])
     turns = asyncio.Semaphore(in_flight)
 
@@ -257,8 +257,8 @@ async def _model_by_model(url: str, files: Sequence[bytes], in_flight: int) -> f
         async with turns:
             seen = await asyncio.to_thread(lambda: views(decode(data))[np.newaxis])
             crop = {CROP.name: np.ascontiguousarray(seen[:, 0])}
-            found = await asyncio.gather(ask("apn", crop), ask("apan", crop), ask("iqa", {VIEWS.name: seen}))
-            tensors = {name: values for outputs in found for name, values in outputs.items()}
+            answers = await asyncio.gather(ask("apn", crop), ask("apan", crop), ask("iqa", {VIEWS.name: seen}))
+            tensors = {name: values for outputs in answers for name, values in outputs.items()}
             await ask("fusion", tensors | await ask("alpha", tensors))
 
     started = time.perf_counter()

@@ -85,7 +85,7 @@ class Description:
 
 
 def not_finite(answer: Mapping[str, NDArray[Any]], outputs: Iterable[str]) -> list[str]:
-    """Those of some outputs that hold a value which is not finite."""
+    """The names of those outputs that hold a value which is not finite."""
     return [name for name in outputs if not np.isfinite(answer[name]).all()]
 
 

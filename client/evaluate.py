@@ -42,11 +42,11 @@ async def evaluate_dataset(
 ) -> Report:
     """Evaluate a server on a dataset, and write the report and the descriptors into `folder`.
 
-    data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. Interrupted at any moment,
-    the same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
+    data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. After an interruption the
+    same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
     sweep_alpha: also the paper's Table 4. heatmaps: pictures to show, by their images' names. warn: is told what a
     person should know before trusting the result, and of each image that failed. Raises as `describe_dataset` does,
-    InvalidDataset where the folder is none, InvalidSettings where another evaluation writes into `folder` or a report
+    InvalidDataset where `data` is not valid, InvalidSettings where another evaluation writes into `folder` or a report
     of another dataset is there, InvalidDescriptors where nothing can be measured, and EvaluationFailed where that is
     because images failed.
     """

@@ -1,4 +1,4 @@
-"""Holding a live server against the contract, before anything is asked of it."""
+"""Comparing a live server with the contract, before any image is sent."""
 
 from __future__ import annotations
 

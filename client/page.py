@@ -1,16 +1,18 @@
-"""What every page for people shares: one file, no network, light and dark, on a phone and in print."""
+"""What all HTML pages share. A page is one file, needs no network, and reads well in light and dark, on a phone and in
+print.
+"""
 
 from __future__ import annotations
 
 import base64
 from html import escape
 
-# What browsers show, by how a file begins.
+# The image formats that browsers show, by the first bytes of a file.
 _TYPES = {b"\xff\xd8": "jpeg", b"\x89PNG": "png", b"RIFF": "webp", b"BM": "bmp"}
 
 
 def page(title: str, body: str) -> str:
-    """A whole HTML page. body: HTML, with what is foreign in it escaped already."""
+    """A whole HTML page. body: HTML, in which text from elsewhere is escaped already."""
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -25,9 +27,10 @@ def page(title: str, body: str) -> str:
 
 
 def crop(content: bytes, alternative: str, caption: str, frame: str = "") -> str:
-    """A picture with its caption, inside the page. content: an encoded image file; empty for one that is gone.
+    """A picture with its caption, inside the page.
 
-    caption: HTML. frame: "right", "wrong" or "asked", for one in a ranked list.
+    content: an encoded image file; empty where the file is gone. caption: HTML. frame: for a picture in a ranked list
+    "right", "wrong" or "asked".
     """
     if not content:
         picture = f'<div class="gone" role="img" aria-label="{escape(alternative)}">no picture</div>'

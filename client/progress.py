@@ -1,4 +1,4 @@
-"""How long work tells how far it is. What it looks like is for the program to say: `client.commands.progress`."""
+"""How long work reports its progress. The program decides what that looks like: `client.commands.progress`."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ Result = Description | InvalidImage | RequestFailed
 class ReidClient:
     """An asynchronous client of one QAFM server; use it as `async with ReidClient(url) as client`.
 
-    On entering, it waits until the server is ready and holds its ensembles against the contract. `manifest` then says
+    On entering, it waits until the server is ready and compares its ensembles with the contract. `manifest` then says
     what is served, and `lacks` which optional ensembles and outputs are not. A request is tried again, after growing
     random pauses, only while the server answers UNAVAILABLE or not at all; after that, and in `confirm_model`, the
     manifest is read again: a server that came back with another model raises ModelChanged, and nothing is mixed.
@@ -52,8 +52,8 @@ class ReidClient:
     trust as it says. headers: sent with every request, such as {"authorization": "Bearer ..."}. transport: speak
     through this instead, such as a `client.testing.MockTransport`.
     Entering raises ServerUnreachable, ContractMismatch, RequestFailed where the server refuses this client, or
-    InvalidSettings for what cannot be sent. Every error says `url`, `model` and `request_id` where there
-    are such: the server's log has the same.
+    InvalidSettings for what cannot be sent. Every error has `url`, `model` and `request_id` where they are known; the
+    server's log has the same.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class ReidClient:
     def lacks(self) -> tuple[str, ...]:
         """Optional ensembles, and optional outputs of QAFM, of the contract that this server does not have."""
         ensembles = (name for name, model in MODELS.items() if model.parts and name not in self._outputs)
-        outputs = (one.name for one in MODELS[QAFM].optional_outputs if one.name not in self._outputs.get(QAFM, ()))
+        served = self._outputs.get(QAFM, ())
+        outputs = (tensor.name for tensor in MODELS[QAFM].optional_outputs if tensor.name not in served)
         return (*ensembles, *outputs)
 
     def outputs(self, ensemble: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 class Server:
-    """Requests over one transport. Only while the server answers UNAVAILABLE, or not at all, they are made again.
+    """Requests over one transport. They are repeated only while the server answers UNAVAILABLE, or not at all.
 
     url: for what is said to people. connect_timeout_s, request_timeout_s, retry_s: as those of a ReidClient.
     `outages` counts the UNAVAILABLE answers so far: after one, another server may stand at the address.
@@ -85,7 +85,7 @@ class Server:
             raise self._request_error(error, model, request_id, subject) from error
 
     def failure(self, model: str, reason: str, subject: str | None, **asked: str) -> RequestFailed:
-        """A model failed on something."""
+        """The error for a model that failed on `subject`."""
         return RequestFailed(
             f"{_prefix(subject)}the model {model!r} at {self._url} failed: {reason}",
             **{"url": self._url, "model": model, **asked},
@@ -144,7 +144,7 @@ class Server:
     def _request_error(
         self, error: TransportError, model: str, request_id: str, subject: str | None
     ) -> InvalidImage | RequestFailed | ServerUnreachable:
-        # The server repeats what it was told.
+        # The server's message begins with what the error says anyway.
         reason = error.message.removeprefix(f"[request id: {request_id}] ").removeprefix(f"in ensemble '{model}', ")
         asked = {"url": self._url, "model": model, "request_id": request_id}
         if error.status == "refused":

@@ -1,4 +1,4 @@
-"""For the tests of programs that use ReidClient: a server that is not there.
+"""A stand-in for the server, for the tests of programs that use ReidClient.
 
 async with ReidClient(transport=MockTransport()) as client:
     description = await client.describe(b"any bytes")
@@ -36,7 +36,7 @@ from qafm.record import RECORD
 
 
 def made_up(image: bytes) -> Description:
-    """A description of no meaning, in which everything has its type, size and range; the same bytes, the same one."""
+    """A description without meaning, of the right types, sizes and ranges. The same bytes always give the same one."""
     generator = np.random.default_rng(int.from_bytes(hashlib.sha256(image).digest()[:8], "little"))
     probabilities = generator.random(ATTRIBUTE_SIZE, dtype=np.float32)
     for attribute in SCHEMA:
@@ -59,10 +59,9 @@ class MockTransport:
     """A `transport` for ReidClient that asks a function instead of a server.
 
     describe: is called with the encoded bytes of every image. What it returns is the answer, with α as it was asked
-    for; it may raise InvalidImage, RequestFailed or ServerUnreachable, and the client will as it does with a server
-    (the last one after `retry_s`). manifest: what is served, as JSON has it; `manifest` may be set later, as when a
-    server comes back with another model. lacks: optional outputs that are not served. images: those that were sent, in
-    order.
+    for. If it raises InvalidImage, RequestFailed or ServerUnreachable, the client raises the same as with a server (the
+    last one after `retry_s`). manifest: what is served, as JSON has it; `manifest` may be set later, as when a server
+    comes back with another model. lacks: optional outputs that are not served. images: those that were sent, in order.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class MockTransport:
     async def metadata(self, model: str, timeout_s: float) -> Any:
         def listed(tensors: Any) -> list[Any]:
             about = service_pb2.ModelMetadataResponse.TensorMetadata
-            return [about(name=one.name, datatype=one.wire_dtype, shape=(-1, *one.dims)) for one in tensors]
+            return [about(name=entry.name, datatype=entry.wire_dtype, shape=(-1, *entry.dims)) for entry in tensors]
 
         contract = MODELS[model]
         optional = (tensor for tensor in contract.optional_outputs if tensor.name not in self._lacks)

@@ -34,8 +34,8 @@ _MESSAGE_OVERHEAD_BYTES = 1024 * 1024
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", MAX_BYTES + _MESSAGE_OVERHEAD_BYTES),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),  # a description has 13 kB, a manifest tens of kB
-    # gRPC's own pause between attempts to connect doubles up to two minutes; a restarted server is found
-    # sooner.
+    # By default the pause between attempts to connect doubles up to two minutes. So a restarted server would be noticed
+    # late.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -92,7 +92,7 @@ class Tls:
             )
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC wants to have. Raises InvalidSettings where a file cannot be read or is empty."""
+        """The same for gRPC. Raises InvalidSettings where a file cannot be read or is empty."""
         return grpc.ssl_channel_credentials(
             _content(self.root_certificates), _content(self.private_key), _content(self.certificate_chain)
         )
@@ -101,7 +101,7 @@ class Tls:
 class GrpcTransport:
     """A connection to the gRPC endpoint at `url`, HOST:PORT. headers go with every request.
 
-    Raises InvalidSettings where a file of `tls` cannot be read or a header is none.
+    Raises InvalidSettings where a file of `tls` cannot be read or a header is not valid.
     """
 
     def __init__(self, url: str, *, tls: Tls | None = None, headers: Mapping[str, str] | None = None) -> None:

@@ -88,12 +88,12 @@ def fidelity(
     """How near the outputs of N images are, as arrays [N,...] by the contract's names.
 
     descriptor_cosine, identifiability_spearman: mean cosine of the descriptors, rank correlation of Q.
-    alpha_difference: mean absolute difference of α. mAP_difference: the same of mAP, a fraction, every image a query
-    to all. attribute_agreement: how many attribute values stay what they were, a fraction.
+    alpha_difference: mean absolute difference of α. mAP_difference: absolute difference of mAP, a fraction, with every
+    image as a query to all. attribute_agreement: the fraction of attribute values that stay the same.
     """
     mean_ap = [
-        evaluate(described, described).mAP
-        for described in (Descriptors(outputs[DESCRIPTOR.name], pids, camids) for outputs in (exact, reduced))
+        evaluate(images, images).mAP
+        for images in (Descriptors(outputs[DESCRIPTOR.name], pids, camids) for outputs in (exact, reduced))
     ]
     q, reduced_q = (outputs[IDENTIFIABILITY.name].ravel() for outputs in (exact, reduced))
     return {

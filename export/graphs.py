@@ -97,8 +97,8 @@ def write_graph(name: str, module: nn.Module, path: Path) -> None:
 
 
 def save_graph(model: onnx.ModelProto, path: Path) -> None:
-    """Write a checked graph without its metadata: the exporter notes where its code lies, and the folders are nobody's
-    business. So the same networks also give the same bytes, wherever they are exported."""
+    """Write a checked graph without its metadata, in which the exporter notes the folders of its code. So the same
+    networks also give the same bytes, wherever they are exported."""
     _strip(model)
     onnx.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)

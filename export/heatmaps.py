@@ -30,11 +30,11 @@ from train.networks import Networks, Pixels
 
 _HOT = np.array([255, 60, 0], np.float32)
 _SHADE = 0.25
-"""How bright a place stays that nothing is taken from."""
+"""How bright a place stays where the map is 0."""
 
 
 def heatmaps(networks: Networks, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For one crop uint8 [H,W,3], the maps of APN and of APAN: float32 [384,128] in [0,1], each to its own largest."""
+    """For one crop uint8 [H,W,3], the maps of APN and of APAN: float32 [384,128], each divided by its maximum."""
     pixels = Pixels()(torch.from_numpy(resize(crop).copy())[None])
     with torch.inference_mode():
         return (
@@ -44,7 +44,7 @@ def heatmaps(networks: Networks, crop: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def drawn(crop: np.ndarray, heat: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """uint8 [384,384,3]: the crop, and beside it with each map over it."""
+    """uint8 [384,384,3]: the crop, and beside it the crop under each map."""
     picture = resize(crop).astype(np.float32)
     parts = [picture]
     for branch in heat:
@@ -54,8 +54,8 @@ def drawn(crop: np.ndarray, heat: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def write_heatmaps(networks: Networks, images: list[Path], out: Path, console: Console) -> None:
-    """A PNG for each image, numbered in order, and a list of which is whose: by the image's path below the folder that
-    all of them share. Raises InvalidImage, OSError."""
+    """Write a PNG for each image, numbered in order, and a list that says which is of which image. It names an image by
+    its path below the folder that all of them share. Raises InvalidImage, OSError."""
     out.mkdir(parents=True, exist_ok=True)
     listed = []
     names = _names(images)

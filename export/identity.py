@@ -34,7 +34,7 @@ def manifest_of(
     """The manifest of a repository whose graphs are written.
 
     weighting: the one that its model `alpha` serves. precisions: by model. origin: where the networks come from. gates:
-    what was measured before they were let in. The last two are part of it as they are.
+    what the gates of the export measured. The last two go into the manifest unchanged.
     """
     graphs = {name: _about_graph(repository, name, precisions[name]) for name in GRAPHS}
     digests = {name: graph["sha256"] for name, graph in graphs.items()}

@@ -36,7 +36,7 @@ TOLERANCES = {
     SEMANTIC.name: Tolerance(1e-4, relative=True),
     FEATURES.name: Tolerance(1e-4, relative=True),
 }
-"""In float32. DESIGN-level promises for the first three; the rest so that a fault is found where it lies."""
+"""In float32. README.md promises the first three; the others show which network a fault is in."""
 
 
 def sample_crops(count: int = SAMPLES, seed: int = 0) -> list[np.ndarray]:
@@ -53,7 +53,7 @@ def check_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndar
     """The differences between two pipelines, by output.
 
     `expected` sees the crops (by default `sample_crops()`) one by one and `exported` all in one batch, so that a graph
-    which mixes its batch up is found too. Raises ExportRefused where a difference exceeds its tolerance or is not a
+    which mixes its batch up is noticed too. Raises ExportRefused where a difference exceeds its tolerance or is not a
     number.
     """
     crops = sample_crops() if crops is None else crops

@@ -1,4 +1,4 @@
-"""The whole pipeline in one process, in PyTorch and in ONNX Runtime: what the served ensemble is held against."""
+"""The whole pipeline in one process, in PyTorch and in ONNX Runtime: what the served ensemble is compared with."""
 
 from __future__ import annotations
 

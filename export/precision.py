@@ -1,8 +1,8 @@
 """The arithmetic of an exported graph: float32 as it was trained, float16, or int8 with quantised operators.
 
 int8 has two dialects. ONNX Runtime is fast on a CPU with uint8 activations of any zero point; TensorRT takes only
-symmetric int8, and biases in floating point. Both are written from one calibration. Weights have all eight bits: on an
-x86 CPU without VNNI, sums of products may saturate, which a gate passed on one that has it does not show.
+symmetric int8, and biases in floating point. Both are written from one calibration. Weights use all eight bits, so sums
+of products may saturate on an x86 CPU without VNNI. A gate that passed on a CPU with VNNI does not show this.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _precision(text: str) -> Precision:
 
 
 def write_float16(source: Path, target: Path) -> None:
-    """A float32 graph in float16, its inputs and outputs as they were: typed, as TensorRT 10 and later want it."""
+    """Write a float32 graph in float16, its inputs and outputs unchanged: typed, as TensorRT 10 and later want it."""
     model = OnnxModel(convert_float_to_float16(onnx.load(source), keep_io_types=True))
     # The converter appends its casts, and leaves the types that tensors had before.
     model.topological_sort()
@@ -78,9 +78,9 @@ def write_float16(source: Path, target: Path) -> None:
 
 
 def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """A float32 graph that begins with pixels in int8, one file a dialect.
+    """Write a float32 graph that begins with pixels as int8 graphs, one file for each dialect.
 
-    Calibrated on `samples`, inputs by name, each a batch.
+    samples: what to calibrate on; inputs by name, each a batch.
     """
     with tempfile.TemporaryDirectory(prefix="int8-") as folder, _quiet():
         prepared, ranges = Path(folder) / "prepared.onnx", Path(folder) / "ranges.json"
@@ -92,7 +92,7 @@ def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[
             quantize_static(
                 prepared,
                 target,
-                # Read once: the second dialect finds the ranges.
+                # Read once: the second dialect takes the ranges from the cache.
                 _Samples(samples),
                 calibration_cache_path=ranges,
                 calibrate_method=CalibrationMethod.MinMax,
@@ -105,7 +105,7 @@ def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[
 
 
 def _dialect(dialect: Dialect, centre: int) -> dict[str, object]:
-    """The quantiser's arguments. A centred pixel of ONNX Runtime's is the pixel's own byte."""
+    """The quantiser's arguments. In ONNX Runtime's dialect a centred pixel is stored as the pixel's own byte."""
     if dialect == "tensorrt":
         symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
         return {"activation_type": QuantType.QInt8, "extra_options": _RANGES | symmetric}
@@ -117,10 +117,10 @@ def _dialect(dialect: Dialect, centre: int) -> dict[str, object]:
 
 
 def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
-    """(x - mean) / std, and the convolution after it, as a convolution of x - centre: and that centre, a byte.
+    """Put (x - mean) / std and the convolution after it into one convolution of x - centre; returns the centre too.
 
-    A pixel less a byte is quantised without loss. What differs is the padding, which was the mean colour and becomes
-    the centre's grey, some ten of 255 away.
+    The centre is a byte, and a pixel less a byte is quantised without loss. Only the padding differs: it was the mean
+    colour and becomes the centre's grey, some ten of 255 away.
     """
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -131,7 +131,7 @@ def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     weights, *bias = (constants[name] for name in convolve.input[1:])
     centre = round(float(mean.mean()))
     weights = weights / std[:, None, None]
-    # What a convolution of the same everywhere adds up to.
+    # The convolution of an image that is centre - mean everywhere.
     added = np.einsum("oihw,i->o", weights.astype(np.float64), centre - mean).astype(np.float32)
     for name in (subtract.input[1], divide.input[1], *convolve.input[1:]):
         _remove_constant(graph, name)
@@ -150,7 +150,7 @@ def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 
 
 def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the way from bytes to centred pixels in float32 and back, which is a twentieth of a trunk's time."""
+    """Let a graph read bytes as they are: to turn them into centred float32 and back takes a twentieth of its time."""
     graph = model.graph
     made_by = {name: node for node in graph.node for name in node.output}
     (quantise,) = (node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == _CENTRED)

@@ -18,14 +18,14 @@ from train.checkpoint import DATA_FILE, load_run_settings
 from train.data import load_training_data, read_crop
 
 CALIBRATION_CROPS = {CROP: 256, VIEWS: 32}
-"""How many a graph of that input is calibrated on; a picture has 35 views."""
+"""How many crops a graph with that input is calibrated on; a picture has 35 views."""
 HELD_OUT_CROPS = 160
 
 
 @dataclass(frozen=True)
 class Samples:
-    """`calibration`, crops that the networks were trained on, in random order, and `held_out`, of people they were
-    not: with whole identities, as far as they go."""
+    """calibration: crops that the networks were trained on, in random order. held_out: crops of other people, one
+    identity after the other."""
 
     calibration: Sequence[Crop]
     held_out: Sequence[Crop]

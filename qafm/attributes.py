@@ -72,7 +72,7 @@ def predicted(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HeadAccuracy:
-    """How often one attribute is told right, over its `images` annotated images. Fractions.
+    """How often one attribute is predicted right, over its `images` annotated images. Fractions.
 
     `majority` is what always answering the most frequent value would reach on the same images.
     """
@@ -87,13 +87,13 @@ def head_accuracies(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, 
 
     probabilities: float [N,30], as the ATTRIBUTES tensor has them. labels: int8 [N,12].
     """
-    found = {}
+    accuracies = {}
     for attribute, guessed, actual in zip(SCHEMA, predicted(probabilities).T, np.asarray(labels).T, strict=True):
         known = actual != MISSING
         if known.any():
-            found[attribute.name] = HeadAccuracy(
+            accuracies[attribute.name] = HeadAccuracy(
                 accuracy=float((guessed == actual)[known].mean()),
                 majority=float(np.bincount(actual[known]).max() / known.sum()),
                 images=int(known.sum()),
             )
-    return found
+    return accuracies

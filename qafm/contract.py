@@ -1,8 +1,8 @@
 """The tensor contract: the one place that names models, tensors, types and sizes.
 
-The model repository, the exported graphs, the server and the client are all held against it by tests,
-and the client holds a live server against it on connecting. What is optional may be missing there: a client works
-with the rest, and says what it lacks when it is asked for it.
+Tests compare the model repository, the exported graphs, the server and the client with it, and the client compares a
+live server with it on connecting. A server may lack what is optional: the client works with the rest, and says what is
+missing when it is asked for it.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ PLAN_FILE = "model.plan"
 """What TensorRT made of one of the two, for the machine it is served on."""
 
 HEATMAPS_FILE = "heatmaps.json"
-"""Which heat map is whose, in a folder of `python -m export.heatmaps`."""
+"""Which heat map is of which image, in a folder of `python -m export.heatmaps`."""
 
 
 def graph_path(repository: Path, model: str, *, tensorrt: bool = False) -> Path:

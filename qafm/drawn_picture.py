@@ -1,4 +1,4 @@
-"""One picture that is always the same: what is made of it says whether two installations see alike."""
+"""One picture that is always the same: its views tell whether two installations make the same views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qafm.perturbations import views
 
 
 def digest_of_views() -> str:
-    """In hexadecimal, of the 35 views of one drawn picture: another Pillow, or other perturbations, and it differs."""
+    """SHA-256 of the 35 views of one drawn picture, in hexadecimal. Another Pillow or other perturbations change it."""
     return hashlib.sha256(views(drawn_picture()).tobytes()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
     QafmError
     ├── InvalidImage        an image that cannot be described; fails its own request only
-    ├── InvalidDataset      a dataset folder, file name or attribute file that does not hold
+    ├── InvalidDataset      a dataset folder, file name or attribute file that is not valid
     ├── InvalidDescriptors  a descriptor file, or a pair of them, that cannot be ranked
     ├── InvalidSettings     a training setting that is unknown, of the wrong type or out of range
     ├── InvalidCheckpoint   a checkpoint that is missing, damaged or made for other settings
@@ -23,8 +23,8 @@ A message says what was wrong, what was expected, what was found and what to do 
 class QafmError(Exception):
     """Base of every error below.
 
-    url, model, request_id: of the server, of what it was asked for, and of the request, where a server had to do with
-    it; None otherwise. The server's log names the same request.
+    url, model, request_id: of the server, of what it was asked for, and of the request, where a server was involved;
+    None otherwise. The server's log names the same request.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class InvalidImage(QafmError):
 
 
 class InvalidDataset(QafmError):
-    """A dataset folder, file name or attribute file does not hold what it should."""
+    """A dataset folder, file name or attribute file is not valid."""
 
 
 class InvalidDescriptors(QafmError):

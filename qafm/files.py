@@ -19,7 +19,7 @@ except ImportError:  # Windows, where two processes at the same file are not not
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` only once all of it is on the disk.
 
-    What goes wrong leaves the file that was there before, or none. A process that is killed half-way leaves
+    An error leaves the file that was there before, or none. A process that is killed half-way leaves
     `.NAME.partial`, which the next writer of the same file takes over; a second writer waits for the first. Raises
     OSError.
     """
@@ -48,7 +48,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[bool]:
-    """Whether no other process is in this context for the same folder; it ends with the context or the process."""
+    """Hold a folder until the context, or the process, ends. Yields False where another process holds it already."""
     if fcntl is None:
         yield True
         return

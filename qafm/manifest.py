@@ -19,7 +19,7 @@ from qafm.contract import ENSEMBLES, MODELS
 from qafm.errors import ContractMismatch
 
 FORMAT = 2
-"""1, or none: without fingerprints. There the whole manifest identifies each ensemble."""
+"""Format 1, or a manifest without a number, has no fingerprints: there the whole manifest identifies each ensemble."""
 
 # Crockford's base 32: no letter that is read as another one or as a digit.
 _LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -90,7 +90,7 @@ class Manifest:
 
 
 def fingerprint(ensemble: str, digests: Mapping[str, str], tensors: Iterable[str]) -> str:
-    """Of an ensemble of the contract: eight letters and digits, short enough to read aloud.
+    """The fingerprint of an ensemble of the contract: eight letters and digits, short enough to read aloud.
 
     digests: at least of the models that the ensemble is made of. tensors: the names of its inputs and outputs, in any
     order.
@@ -100,7 +100,7 @@ def fingerprint(ensemble: str, digests: Mapping[str, str], tensors: Iterable[str
 
 
 def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """In hexadecimal, of arrays by name: their types, shapes and values, whatever their order."""
+    """SHA-256 of arrays by name, in hexadecimal: of their names, types, shapes and values, in whatever order."""
     digest = hashlib.sha256()
     for name, values in sorted(arrays.items()):
         digest.update(

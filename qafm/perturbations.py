@@ -42,7 +42,7 @@ SALT_FRACTION = PEPPER_FRACTION = 0.02
 SPECKLE_SD = 0.1
 
 _KEPT_NUMBERS = 1 << 21
-"""Of each noise, 16 MB: enough for a crop of 400x1000 pixels. Drawing them takes longer than anything else there."""
+"""How many numbers of a noise are kept, 16 MB: enough for a crop of 400x1000 pixels. Drawing them is the slow part."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _lighting(crop: np.ndarray, offset: int) -> np.ndarray:
 
 
 def _all_lightings(crop: np.ndarray) -> np.ndarray:
-    """uint8 [4,H,W,3]: `_lighting` by each offset, with the place in the table looked for once."""
+    """uint8 [4,H,W,3]: `_lighting` by each offset, with the place in the table computed once."""
     place = (_value(crop).astype(np.intp) << 8) | crop
     return np.stack([_lighting_table(offset).reshape(-1)[place] for offset in LIGHTING_OFFSETS])
 
@@ -209,7 +209,7 @@ def _kept_normal(seed: int, sd: float) -> np.ndarray:
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:
-    """Rounded and cut to bytes. The values, a temporary of the caller's, are overwritten."""
+    """Values rounded and clipped to bytes. The given array is overwritten."""
     np.rint(values, out=values)
     np.clip(values, 0, 255, out=values)
     return values.astype(np.uint8, order="C")
@@ -253,14 +253,14 @@ def write_views(image: Path, out: Path) -> None:
     """
     seen = views(decode(image.read_bytes()))
     out.mkdir(parents=True, exist_ok=True)
-    described: list[dict[str, object]] = [
+    entries: list[dict[str, object]] = [
         {"index": 0, "family": "original", "name": "original", "parameters": {}},
         *({key: getattr(p, key) for key in ("index", "family", "name", "parameters")} for p in PERTURBATIONS),
     ]
-    for entry, view in zip(described, seen, strict=True):
+    for entry, view in zip(entries, seen, strict=True):
         entry["file"] = f"{entry['index']:02d}-{entry['name']}.png".replace("%", "pct").replace("+", "plus")
         Image.fromarray(view).save(out / str(entry["file"]))
-    manifest = {"image": image.name, "height": HEIGHT, "width": WIDTH, "views": described}
+    manifest = {"image": image.name, "height": HEIGHT, "width": WIDTH, "views": entries}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 

@@ -21,8 +21,8 @@ from qafm.contract import (
 class Field:
     """One entry of the record.
 
-    name: of the field of a description, and of the journal. tensor: in which the server answers. array: of the array
-    [N, *shape] in a descriptor file.
+    name: of the field, in a description and in the journal. tensor: the output of the server that has it. array: the
+    name of the array [N, *shape] in a descriptor file.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Field:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image's value: a tensor of one number is a number."""
+        """The shape of one image's value; () where the tensor has one number."""
         return () if self.tensor.dims == (1,) else self.tensor.dims
 
 

@@ -21,7 +21,7 @@ _FRACTION_BITS = 22
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """What each of N outputs of one pass reads: inputs `index`, int [N,K], by `weights`, int32 [N,K]."""
+    """The inputs that N outputs of one pass are sums of: their `index`, int [N,K], and `weights`, int32 [N,K]."""
 
     index: np.ndarray
     weights: np.ndarray
@@ -29,7 +29,11 @@ class Windows:
 
 @lru_cache(maxsize=32)
 def windows(inputs: int, outputs: int) -> Windows:
-    """Bilinear, antialiased: a triangle as wide as an output's share of the inputs, and at least two of them."""
+    """The windows of a bilinear, antialiased resize.
+
+    Weights fall linearly from the centre of an output to 0. How far they reach to either side is the output's share of
+    the inputs, and at least one input.
+    """
     scale = inputs / outputs
     reach = max(scale, 1.0)
     centres = (np.arange(outputs) + 0.5) * scale
@@ -83,9 +87,10 @@ Span = tuple[int, int, int]
 
 
 def blackened(crop: np.ndarray, whole: np.ndarray, spans: tuple[Span, ...]) -> np.ndarray:
-    """The crop with each span in turn black, resized: uint8 [len(spans),384,128,3].
+    """For each span the crop with only that span black, resized: uint8 [len(spans),384,128,3].
 
-    whole: the crop resized. Only what reads from both sides of an edge is computed.
+    whole: the crop, resized. Each view is a copy of it, but for two kinds of outputs: those that read black pixels only
+    become 0, and those that read black and other pixels are computed.
     """
     views = np.repeat(whole[None], len(spans), axis=0)
     rows, columns, black = _edges(crop.shape[0], crop.shape[1], spans)
@@ -101,7 +106,10 @@ def blackened(crop: np.ndarray, whole: np.ndarray, spans: tuple[Span, ...]) -> n
 
 @dataclass(frozen=True, eq=False)
 class _Edges:
-    """Outputs [N] that read from both sides of an edge: of which view, and what they read where it is not black."""
+    """N rows or columns of outputs that read black and other pixels.
+
+    view, output: int [N], which they are. index, weights: [N,K], what they read; the weight of a black pixel is 0.
+    """
 
     view: np.ndarray
     output: np.ndarray
@@ -112,25 +120,26 @@ class _Edges:
 @lru_cache(maxsize=16)
 def _edges(height: int, width: int, spans: tuple[Span, ...]) -> tuple[_Edges, _Edges, list[tuple[slice, ...]]]:
     """The edges in rows and in columns, and what is all black in each view."""
-    found: tuple[list[_Edges], list[_Edges]] = ([], [])
+    edges: tuple[list[_Edges], list[_Edges]] = ([], [])
     black = []
     for view, (axis, start, stop) in enumerate(spans):
         read = windows((height, width)[axis], (HEIGHT, WIDTH)[axis])
         inside = (read.index >= start) & (read.index < stop)
-        seen, lost = ((read.weights > 0) & one for one in (~inside, inside))
+        seen, lost = ((read.weights > 0) & pixels for pixels in (~inside, inside))
         dark = np.flatnonzero(~seen.any(axis=1))
         black.append((slice(None),) * axis + (slice(dark[0], dark[-1] + 1) if len(dark) else slice(0),))
         mixed = np.flatnonzero(seen.any(axis=1) & lost.any(axis=1))
         weights = np.where(inside, 0, read.weights)
-        found[axis].append(_Edges(np.full(len(mixed), view), mixed, read.index[mixed], weights[mixed]))
+        edges[axis].append(_Edges(np.full(len(mixed), view), mixed, read.index[mixed], weights[mixed]))
     rows, columns = (
-        _Edges(*(np.concatenate([getattr(one, name) for one in edges]) for name in vars(edges[0]))) for edges in found
+        _Edges(*(np.concatenate([getattr(of_span, name) for of_span in on_axis]) for name in vars(on_axis[0])))
+        for on_axis in edges
     )
     return rows, columns, black
 
 
 def _weigh(values: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
-    """uint8, the sums of uint8 values by weights along an axis, rounded as Pillow does."""
+    """The weighted sums of uint8 values along an axis: uint8, rounded as Pillow does."""
     total: np.ndarray = (values * weights).sum(axis=axis) + (1 << (_FRACTION_BITS - 1))
     return (total >> _FRACTION_BITS).astype(np.uint8)
 

@@ -19,7 +19,7 @@ from server.triton_server import READY_TIMEOUT_S, TritonServer
 
 
 class _Stopped(Exception):
-    """Someone asked for the end."""
+    """A signal asked this program to end."""
 
 
 def main(arguments: list[str] | None = None) -> int:

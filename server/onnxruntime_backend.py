@@ -140,7 +140,7 @@ def session_options(config):
 
 
 def contract_mismatches(session, config):
-    """What a graph has otherwise than its configuration says, one sentence each; empty where they agree.
+    """Where a graph differs from its configuration, one sentence each; empty where they agree.
 
     Every input must be configured and every configured output present, with its type and size; a graph may
     have outputs that are not served. A dimension that either side leaves open fits anything.

@@ -5,8 +5,8 @@
     <model>/1/model.plan.json                what the plan was made from and for
 
 A plan fits one version of TensorRT and one GPU architecture. One that was made for others, or from another graph, is
-built again. `python -m server.plans REPOSITORY MODEL...` does so in a process of its own, and takes its memory on the
-GPU with it.
+built again. `python -m server.plans REPOSITORY MODEL...` does so in a process of its own, whose end frees the GPU's
+memory.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def ensure_plans(
             continue
         why = "there is none" if earlier is None else "; ".join(_differences(earlier, wanted))
         try:
-            # Before the minutes of building: a folder that is read-only is found out here. And until the new sidecar is
-            # there the plan has none: it would be built again, never served for what it is not.
+            # Written before the minutes of building, so that a read-only folder is noticed now. And an empty sidecar
+            # fits no plan: if this is interrupted, the plan is built again, and an old one is never taken for it.
             _write(sidecar, b"")
             report(f"building the TensorRT plan of model '{model}' ({why}); this takes minutes")
             _write(plan, build_plan(tensorrt, graph, model, compute_capability))

@@ -91,7 +91,7 @@ class TritonServer:
         return self._supervisor is not None and self._supervisor.poll() is None
 
     def start(self) -> TritonServer:
-        """Start the server's process and return at once; TensorRT plans that it lacks are built before, for minutes.
+        """Start the server's process and return at once, but build missing TensorRT plans first, which takes minutes.
 
         Raises ServerFailed where it cannot be started.
         """

@@ -41,7 +41,7 @@ def make_dataset(
 ) -> None:
     """Draw a dataset into the folder `out`, replacing a previous one.
 
-    workers: processes to draw in; None for one a core. They make no difference to any file. progress is
+    workers: processes to draw in; None for one per core. They make no difference to any file. progress is
     called with the number of images done since its last call.
     Raises InvalidDataset where `out` holds something else than a dataset made here, InvalidSettings for
     workers < 1.
@@ -129,14 +129,14 @@ def _drawn(
 def _draw_task(
     recipe: Recipe, attributes: dict[int, np.ndarray], out: Path, task: list[Shot]
 ) -> dict[str, Degradation]:
-    found = {}
+    degradations = {}
     for _, same in groupby(task, key=lambda shot: shot.person):
         one_person = list(same)
         person = person_of(one_person[0], attributes)
         for shot in one_person:
-            data, found[shot.path] = make_picture(shot, person, recipe)
+            data, degradations[shot.path] = make_picture(shot, person, recipe)
             (out / shot.path).write_bytes(data)
-    return found
+    return degradations
 
 
 def _write_attributes(path: Path, train: dict[int, np.ndarray], test: dict[int, np.ndarray]) -> None:

@@ -156,7 +156,7 @@ def _contrast(colour: Colour, rng: np.random.Generator) -> Colour:
 
 
 def _cloth(colour: str | None, rng: np.random.Generator, patterns: tuple[str, ...]) -> np.ndarray:
-    """Cloth of a colour with at most a third of it in others, or, without one, of several in equal parts."""
+    """Cloth of a colour, at most a third of it in others. Where `colour` is None, it has several in equal parts."""
     if colour is None:
         return _multicoloured(rng)
     base = _shade(colour, rng)

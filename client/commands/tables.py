@@ -37,7 +37,7 @@ def counts(values: Metrics) -> str:
 
 
 def verification(points: list[OperatingPoint], distance: str = "euclidean") -> Table:
-    """What one threshold for all pairs accepts. distance: in which it is."""
+    """What one threshold for all pairs accepts. distance: the name of the one that the threshold is of."""
     table = Table(title="One threshold for all pairs")
     for name in ("False positives", "True positives %", f"{distance.capitalize()} distance"):
         table.add_column(name, justify="right")
@@ -49,7 +49,7 @@ def verification(points: list[OperatingPoint], distance: str = "euclidean") -> T
 
 
 def attributes(heads: dict[str, HeadAccuracy]) -> Table:
-    """How often each attribute is told right, in per cent, beside what its most frequent value would reach."""
+    """How often each attribute is predicted right, in per cent, beside what its most frequent value would reach."""
     table = Table(title="Attributes")
     table.add_column("")
     for name in ("Accuracy", "Most frequent", "Images"):
@@ -76,7 +76,7 @@ def ablation(result: Ablation) -> Table:
 
 
 def correlations(result: Ablation) -> str:
-    """How far α spreads, and what it goes along with."""
+    """How far α spreads, and its correlation with Q and Q's with the strength of a degradation."""
     named = {"r(Q, α)": result.q_alpha_r}
     if result.degradation:
         named["r(Q, strength)"] = result.degradation.q_strength_r
@@ -107,7 +107,7 @@ def loads(model: str, measured: list[Load]) -> Iterator[Table]:
 
 
 def nearest(crops: list[Found]) -> Table:
-    """What a search found, nearest first; with who it is where the names of the gallery say so."""
+    """The result of a search, nearest first; with a column for the person where names of the gallery tell who it is."""
     table = Table()
     table.add_column("", justify="right")
     table.add_column("Distance", justify="right")

@@ -29,8 +29,8 @@ OnError = Literal["skip", "fail"]
 
 _CONFIRM_EVERY = 16
 _CONFIRM_AFTER_S = 1.0
-"""So many descriptions, or those of so long, are kept together, once the server has confirmed that it still serves the
-same model. A process that is killed loses at most these."""
+"""After so many descriptions, or so much time, the server is asked whether it still serves the same model, and they are
+kept. A process that is killed loses at most these."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class DescribedDataset:
     """What the server made of a dataset.
 
     query, gallery: the images that could be described, in order of name, paths relative to `root`.
-    attributes: how well the annotated ones were told, by name. manifest: what the server says it serves. model: the
-    name of what described. unanswered: how many of the failed images may succeed when they are asked for again.
-    described: how many images were sent, the others were known. seconds: how long that took. journal: where all of it
-    is kept, to be removed once it is somewhere else.
+    attributes: how well annotated ones were predicted, by name. manifest: what the server says it serves. model: the
+    name of what described. unanswered: how many of the failed images may succeed when they are sent again. described:
+    how many images were sent; the others were in the journal already. seconds: how long that took. journal: where all
+    of it is kept, to be removed once it is written elsewhere.
     """
 
     root: Path
@@ -88,12 +88,12 @@ async def describe_dataset(
     progress: Progress,
     warn: Callable[[str], None],
 ) -> DescribedDataset:
-    """Describe every image of a dataset, but those that an interrupted call left in its journal in `folder`.
+    """Describe every image of a dataset, except those whose descriptions an interrupted call left in `folder`.
 
     on_error: "skip" leaves an image that fails out and lists it in failed_images; "fail" raises its
     InvalidImage or RequestFailed. Raises ServerUnreachable when the server goes away for good, ModelChanged when it
-    comes back with another model, InvalidSettings where the journal is of another dataset. Whatever ends it, what was
-    described stays in the journal, but for the last few results.
+    comes back with another model, InvalidSettings where the journal is of another dataset. Whatever ends the call, all
+    descriptions but the last few stay in the journal.
     """
     names, start = dataset.names, time.perf_counter()
     keys = [key_of(name, crop.path) for name, crop in zip(names, dataset.crops, strict=True)]
@@ -142,7 +142,7 @@ async def _describe_rows(
     concurrency: int,
     progress: Progress,
 ) -> dict[int, InvalidImage | RequestFailed]:
-    """Describe some crops into the journal. Returns what failed, by row."""
+    """Describe some crops, and keep the descriptions in the journal. Returns what failed, by row."""
     failed: dict[int, InvalidImage | RequestFailed] = {}
     pending = _Pending(client, journal)
     known = len(keys) - len(rows)

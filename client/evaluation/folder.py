@@ -13,7 +13,7 @@ from qafm.files import alone_in
 
 REPORT_FILE = "report.json"
 REPORT_FORMAT = 2
-"""1, or none: without `model` and `dataset`."""
+"""Format 1, or a report without a number, has no `model` and no `dataset`."""
 
 
 @contextmanager

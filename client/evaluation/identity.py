@@ -14,7 +14,7 @@ class DatasetIdentity:
     """Two hashes, in hexadecimal. folder: of the absolute path of the dataset, or of the list of its images. images: of
     its images' names.
 
-    Either is enough for it to be the same dataset: it may have been moved, or a picture may have been added.
+    Two datasets are the same if either hash is: a dataset may have been moved, or a picture may have been added.
     """
 
     folder: str

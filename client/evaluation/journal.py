@@ -32,7 +32,7 @@ _MAGIC = f"QAFM descriptions {FORMAT}\n".encode()
 _KEY_BYTES = 16
 _NAME = "descriptions-{}.journal"
 _FIRST_NAME = "descriptions.journal"
-"""Of format 1, which does not say of which images it is: it is left where it is, and not read."""
+"""The name in format 1. Such a journal does not say which images it is of: it is not read, and stays where it is."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Records:
 
 
 class Journal:
-    """The journal in `folder` of a dataset as one model describes it; use it as a context manager.
+    """The journal in `folder` of one model's descriptions of a dataset; use it as a context manager.
 
-    model: the name of what describes. dataset: which one it is. outputs: the names of the tensors that are described.
-    What an earlier evaluation of the same left there is kept. Entering raises InvalidSettings where the journal is of
-    another dataset or of a newer format.
+    model: its name. outputs: the names of the tensors that are kept of each image. The records that an earlier
+    evaluation of the same dataset by the same model left there are kept. Entering raises InvalidSettings where the
+    journal is of another dataset or of a newer format.
     """
 
     def __init__(self, folder: Path, model: str, dataset: DatasetIdentity, outputs: Sequence[str]) -> None:
@@ -115,7 +115,7 @@ class Journal:
         self._file.flush()
 
     def records(self, keys: Sequence[bytes]) -> Records:
-        """What is kept of some images."""
+        """The records of those images whose keys are given, as far as they are kept."""
         size = self.path.stat().st_size - self._start
         if size < self._record.itemsize:
             return Records(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, self._record))
@@ -126,7 +126,7 @@ class Journal:
         return Records(rows, places, kept)
 
     def remove(self) -> None:
-        """Once its content is somewhere else."""
+        """Delete the file, once its content is written elsewhere."""
         self.path.unlink(missing_ok=True)
 
     def _intact(self, file: BinaryIO) -> int:

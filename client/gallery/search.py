@@ -132,7 +132,7 @@ def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = 
 
 
 def write_page(path: Path, image: Path, nearest: list[Found], model: str | None) -> None:
-    """A page with the image and what was found, the pictures in it. A picture that is gone leaves its caption.
+    """Write a page with the image and the crops nearest to it. It contains the pictures; if one is gone, its caption.
 
     model: the name of what described them. Raises OSError.
     """

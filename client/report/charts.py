@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qafm.retrieval.metrics import CMC_LENGTH, Metrics
 
-# Drawn in these, and put down as the page's variables.
+# Charts are drawn in these colours, which are then replaced by the page's variables.
 _TEXT, _LINE, _ACCENT, _SOFT = "#010203", "#010204", "#010205", "#010206"
 _VARIABLES = {_TEXT: "text", _LINE: "line", _ACCENT: "accent", _SOFT: "soft"}
 _STYLE: Any = {
@@ -63,7 +63,7 @@ def histogram(values: NDArray[np.float32], name: str) -> str:
 def scatter(x: NDArray[np.float32], y: NDArray[np.float32], x_name: str, y_name: str) -> str:
     """One point an image."""
     with _chart(f"{y_name} against {x_name}") as (axes, svg):
-        # Of tens of thousands of points no eye tells more than these; a page would take megabytes for them.
+        # No eye sees more in tens of thousands of points, and they would take megabytes.
         shown = np.random.default_rng(0).permutation(len(x))[:2000]
         axes.scatter(x[shown], y[shown], s=6, color=_ACCENT, alpha=0.4, linewidths=0)
         axes.set(xlabel=x_name, ylabel=y_name)
@@ -84,7 +84,7 @@ class _Svg(io.StringIO):
 @contextmanager
 def _chart(title: str) -> Iterator[tuple[Any, _Svg]]:
     svg = _Svg()
-    # Names inside an SVG are the page's: each chart has its own, and always the same.
+    # Names inside an SVG are valid in the whole page: so each chart has names of its own, and always the same.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": title}):
         figure = Figure(figsize=_SIZE)
         yield figure.add_subplot(), svg

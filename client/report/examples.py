@@ -107,8 +107,12 @@ def crops_by_quality(examples: Examples) -> str:
 
     def row(images: Sequence[Scored]) -> str:
         shown = (
-            crop(_thumbnail(examples.root / one.path), one.path, f"{one.identifiability:.3f}<br>{_name(one.path)}")
-            for one in images
+            crop(
+                _thumbnail(examples.root / image.path),
+                image.path,
+                f"{image.identifiability:.3f}<br>{_name(image.path)}",
+            )
+            for image in images
         )
         return f'<div class="crops">{"".join(shown)}</div>'
 
@@ -129,19 +133,19 @@ images with their distance: <span class="right">✓ the same person</span>, <spa
 
 
 def _ranked(root: Path, query: RankedQuery) -> str:
-    found = "".join(
+    nearest = "".join(
         crop(
-            _thumbnail(root / one.path),
-            f"rank {rank}: {one.path}",
-            f"{'✓' if one.match else '✗'} {one.distance:.3f}<br>{_name(one.path)}",
-            "right" if one.match else "wrong",
+            _thumbnail(root / image.path),
+            f"rank {rank}: {image.path}",
+            f"{'✓' if image.match else '✗'} {image.distance:.3f}<br>{_name(image.path)}",
+            "right" if image.match else "wrong",
         )
-        for rank, one in enumerate(query.nearest, start=1)
+        for rank, image in enumerate(query.nearest, start=1)
     )
     asked = crop(_thumbnail(root / query.path), query.path, f"query<br>{_name(query.path)}", "asked")
     return f"""<article class="list" data-identity="{query.pid:04d}">
 <h3>{query.pid:04d}, camera {query.camid}: average precision {100 * query.average_precision:.1f} %</h3>
-<div class="crops">{asked}{found}</div></article>
+<div class="crops">{asked}{nearest}</div></article>
 """
 
 

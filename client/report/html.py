@@ -1,4 +1,4 @@
-"""report.html: what an evaluation found, for people."""
+"""report.html: the result of an evaluation, for people."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from qafm.retrieval.metrics import METRIC_LABELS, PROTOCOL, Metrics
 from qafm.retrieval.verification import OperatingPoint
 
 PAPER = {"rank1": 0.9305, "rank5": 0.9762, "rank10": 0.9860, "mAP": 0.8334}
-"""What the paper reports for QAFM on Market-1501, whose test set has so many:"""
+"""What the paper reports for QAFM on Market-1501."""
 PAPER_QUERIES, PAPER_GALLERY = 3_368, 15_913
+"""How many images the test set of Market-1501 has."""
 
 _RERANKED_NOTE = (
     "Re-ranked: k-reciprocal encoding (Zhong et al. 2017), which looks at all queries at once; a single request cannot."
@@ -98,7 +99,7 @@ def _failures(failed: tuple[FailedImage, ...]) -> str:
 
 
 def _charts(report: Report) -> str:
-    # Only who writes a page waits for matplotlib.
+    # Matplotlib takes long to load, and nothing else needs it.
     from client.report.charts import cmc_curve, histogram, scatter
 
     charts, note = [cmc_curve(report.metrics, report.baseline)], ""
@@ -126,8 +127,9 @@ def _verification(points: list[OperatingPoint]) -> str:
     return f"""<section><h2>One threshold for all pairs</h2>
 <table><thead><tr><th>False positive rate<th class="n">True positive rate, %<th class="n">Distance</thead>
 <tbody>{rows}</tbody></table>
-<p class="note">Taking each query and gallery image for one person up to this Euclidean distance of their descriptors
-accepts this part of the pairs of two people, and of the pairs of one person by two cameras.</p></section>"""
+<p class="note">A query and a gallery image are taken for one person up to this Euclidean distance of their descriptors.
+The rates: of the pairs of two people, and of the pairs of one person by two cameras, the part that this accepts.</p>
+</section>"""
 
 
 def _ablation(ablation: Ablation | None) -> str:
@@ -138,8 +140,8 @@ def _ablation(ablation: Ablation | None) -> str:
     heads = "".join(f'<th class="n">mAP, {escape(name)} ({count:,})' for name, count in levels.items())
     rows = ""
     for name, weights, fractions in ablation.table():
-        cells = ["" if one is None else f"{one:.1f}" for one in weights]
-        cells += ["" if one is None else _percent(one) for one in fractions]
+        cells = ["" if weight is None else f"{weight:.1f}" for weight in weights]
+        cells += ["" if fraction is None else _percent(fraction) for fraction in fractions]
         rows += f"<tr><th>{escape(name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
     return f"""<section><h2>α and the branches (the paper's Table 4)</h2>
 <table><thead><tr><th><th class="n">α<th class="n">Paper's α<th class="n">Rank-1<th class="n">Rank-5<th class="n">mAP
@@ -168,7 +170,7 @@ def _heatmaps(heatmaps: Mapping[str, bytes]) -> str:
         return ""
     figures = "".join(crop(picture, f"heat maps of {name}", escape(name)) for name, picture in heatmaps.items())
     return f"""<section><h2>What the branches look at</h2><div class="maps">{figures}</div>
-<p class="note">The crop; where the appearance branch's features are large; where those of the attribute branch are.</p>
+<p class="note">The crop; where the appearance branch has large features; where the attribute branch has them.</p>
 </section>"""
 
 

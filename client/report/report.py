@@ -29,10 +29,10 @@ from qafm.retrieval.verification import OperatingPoint
 class Report:
     """The result of an evaluation: what report.json and report.html say.
 
-    created: local time, ISO 8601. data, dataset: its folder as it was given, and what identifies it. model: the name
-    of what described the images. lacks: what the server did not have. timings: seconds, images/s. alpha,
-    identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
-    unanswered: how many of the failed images may succeed when they are asked for again.
+    created: local time, ISO 8601. data: the dataset's folder as it was given. dataset: what identifies the dataset.
+    model: the name of what described the images. lacks: what the server did not have. timings: seconds, images/s.
+    alpha, identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
+    unanswered: how many of the failed images may succeed when they are sent again.
     """
 
     created: str

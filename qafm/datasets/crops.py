@@ -16,7 +16,7 @@ DISTRACTOR_PID = 0
 """Nobody's match: stays in the gallery and counts as a mistake."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""In any case: what a file of a dataset of one's own may end in."""
+"""What an image file of a dataset of one's own may end in, in upper or lower case."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Dataset(ABC):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether what is at `root` is meant to be of this layout. Never, where the layout has to be asked for."""
+        """Whether what is at `root` is meant to be of this layout. False where the user has to ask for the layout."""
         return False
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Dataset(ABC):
     def split(self, split: Split) -> tuple[Crop, ...]:
         """The crops of a split in a fixed order, junk and distractors included. They are listed once.
 
-        Raises InvalidDataset where the split is missing or empty, or something in it does not hold.
+        Raises InvalidDataset where the split is missing or empty, or something in it is not valid.
         """
         if split not in self._splits:
             self._splits[split] = tuple(self._list(split))
@@ -91,8 +91,8 @@ class Dataset(ABC):
 
     def warnings(self, *splits: Split) -> tuple[str, ...]:
         """What a person should know before trusting a result of these splits. Raises as `split` does."""
-        found = [self._shortfall(split) for split in splits]
-        return tuple(warning for warning in found if warning)
+        shortfalls = [self._shortfall(split) for split in splits]
+        return tuple(warning for warning in shortfalls if warning)
 
     def _shortfall(self, split: Split) -> str | None:
         return shortfall(self.name, split, len(self.split(split)), self.published_counts.get(split))

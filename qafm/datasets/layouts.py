@@ -15,13 +15,13 @@ from qafm.datasets.name_pattern import NamePattern
 from qafm.errors import InvalidDataset
 
 LAYOUTS: tuple[type[Dataset], ...] = (CsvList, Msmt17, Market1501, DukeMtmc, Cuhk03)
-"""In the order in which they are tried: whoever wrote a list wants it read."""
+"""In the order in which they are tried. A list is the first: whoever wrote one wants it read."""
 
 
 def open_dataset(root: Path, name_pattern: str | None = None) -> Dataset:
     """The dataset at `root`, in the layout that its files show, or read by `name_pattern` where that is given.
 
-    Raises InvalidDataset for a folder of no known layout, and where what was found does not hold.
+    Raises InvalidDataset for a folder of no known layout, and where the files of a known one are not valid.
     """
     root = Path(root)
     if name_pattern is not None:

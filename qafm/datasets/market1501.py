@@ -15,7 +15,7 @@ from pathlib import Path
 from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID, Crop, Split, without_junk
 from qafm.datasets.folders import FOLDERS, Naming, ThreeFolders
 
-# The words of every dataset were this module's once, and are still known by its name.
+# Some of these names belong to every dataset. They were defined here once, and are still imported from here.
 __all__ = [
     "ATTRIBUTE_FILE",
     "DISTRACTOR_PID",

@@ -89,11 +89,11 @@ class NamePattern(Dataset):
 
     def warnings(self, *splits: Split) -> tuple[str, ...]:
         counts = Counter(split for split in self._images.splits if split not in SPLITS)
-        found = [
+        other_splits = [
             f"{self.root}: {count} images of the split {split or '(none)'} are left out; read are {', '.join(SPLITS)}"
             for split, count in sorted(counts.items())
         ]
-        return tuple(filter(None, (self._images.warning, *found, *super().warnings(*splits))))
+        return tuple(filter(None, (self._images.warning, *other_splits, *super().warnings(*splits))))
 
 
 def _compiled(name_pattern: str) -> re.Pattern[str]:

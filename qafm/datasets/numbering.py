@@ -4,9 +4,9 @@ A pid is any text. The identities of a dataset are numbered from 1 in the order 
 together, so "10" comes before "2", and "0" and "0000" are identities like any other. Only "-1" keeps its meaning: junk.
 Distractors need no mark: they are identities that no query has.
 
-A camid that is a whole number stays that number, where all of the dataset are; else the cameras are numbered from 1
-in the order of their texts too. An image without a camid is a camera of its own, so that every other image of the
-same identity counts as a true match.
+If all camids of a dataset are whole numbers, they stay as they are; else the cameras are numbered from 1 in the order
+of their texts too. An image without a camid has a camera of its own, so that every other image of the same identity
+counts as a true match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _WHOLE_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image whose identity and camera are texts. `camid` is None, in all of a dataset or in none, for its own."""
+    """An image whose identity and camera are texts.
+
+    `camid` is None for a camera of its own; that is so for all images of a dataset or for none.
+    """
 
     path: Path
     pid: str

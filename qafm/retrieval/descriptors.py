@@ -23,7 +23,7 @@ from qafm.record import RECORD
 from qafm.retrieval.npy_files import read_npy
 
 FORMAT = 2
-"""Of the .npz that is written: 2 has `model`; 1, which has no `format` in it either, is read as well."""
+"""The format of the .npz that is written. Format 1, which has neither `model` nor `format`, is read as well."""
 
 RANKED_FIELDS = ("descriptors", "pids", "camids")
 """What ranking needs, and what every descriptor file has."""
@@ -93,7 +93,7 @@ def require_one_model(query: str | None, gallery: str | None) -> None:
 
 
 def read_descriptors(path: Path, names: Collection[str] = tuple(_LAYOUT)) -> Descriptors:
-    """Read a descriptor file: of the arrays it has, those in `names`, and always `model` and what ranking needs.
+    """Read a descriptor file: those of `names` that it has, and always `model` and the arrays that ranking needs.
 
     An .npz, or an .npy beside a CSV of the same stem (`qafm.retrieval.npy_files`), which has paths as well. Raises
     InvalidDescriptors for a file that is missing, is neither, lacks an array that ranking needs, is of a newer format,
@@ -117,7 +117,7 @@ def write_descriptors(path: Path, descriptors: Descriptors) -> None:
 
 
 def _read_npz(path: Path, names: Collection[str]) -> dict[str, Any]:
-    """The arguments of `Descriptors` that the file has, of the arrays those in `names`."""
+    """The arguments of `Descriptors` that the file has; of its arrays only those in `names`."""
     if not zipfile.is_zipfile(path):
         raise InvalidDescriptors(
             f"{path}: not an .npz file; expected the descriptors that `client eval` writes, or an .npy beside a CSV"

@@ -1,4 +1,4 @@
-"""Distances between descriptors, for all that ranks, verifies or searches.
+"""Distances between descriptors, for ranking, verification and search.
 
 There are two ways to compute them. `estimate` takes matrix products in float32: fast enough for every query against
 every gallery image, but its last bits depend on the BLAS, its threads and a row's place in the block.
@@ -51,8 +51,9 @@ def comparable(query: Descriptors, gallery: Descriptors, distance: Distance) -> 
 
 
 def from_squares(squares: np.ndarray, distance: Distance) -> np.ndarray:
-    """The distances to report for squared Euclidean distances of comparable descriptors; rounded below 0 counts as 0.
+    """The distances to report for squared Euclidean distances of comparable descriptors.
 
+    A square that rounding made negative counts as 0.
     Euclidean: the root. Cosine: 1 - cos, which is half the square, from 0 to 2.
     """
     squares = np.maximum(squares, 0)
@@ -98,12 +99,12 @@ class Block:
 def estimate(queries: np.ndarray, points: np.ndarray, block_bytes: int) -> Iterator[Block]:
     """Estimate the distances of `queries`, float32 [Q,D], from `points`, float32 [G,D], in blocks of queries.
 
-    block_bytes bounds the memory of one block, which holds at least one query. A block is the caller's to change.
+    block_bytes bounds the memory of one block, which holds at least one query. The caller may change a block's arrays.
     """
     if not len(points):
         return
-    # Descriptors that are all alike would drown in their common part: differences from the centre keep the
-    # estimate sharp. Rounding them is an error of the same kind as the product's, and within the slack.
+    # Where all descriptors are similar, the rounding errors of their common part would hide their differences. So their
+    # centre is subtracted first. This is rounded too, an error like the product's, and within the slack.
     centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = points - centre
     squares = _squared_lengths(centred).astype(np.float32)
@@ -124,8 +125,8 @@ def _slack(size: int, lengths: np.ndarray, longest: float) -> np.ndarray:
 
     Rounding errors of a sum are a random walk: a product of `size` terms in float32 is off by at most about
     sqrt(size) / 3 roundings of length * longest (one standard deviation, partial sums growing all the way).
-    An estimate holds it twice, and two are compared: 0.94 of them. This is more than four standard
-    deviations; what is added is a bound on the few other roundings.
+    An estimate contains the product twice, and two estimates are compared: together sqrt(size) * 0.94 of them. The
+    slack is more than four times that; the other terms bound the few other roundings.
     """
     rounding = 2.0**-24
     slack: np.ndarray = rounding * longest * ((4 * math.sqrt(size) + 16) * lengths + 8 * longest)

@@ -25,8 +25,8 @@ _WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*", re.ASCII)
 def read_npy(path: Path) -> dict[str, np.ndarray]:
     """descriptors float32 [N,D]; pids, camids int64 [N]; paths unicode [N]. Whether values are finite is not checked.
 
-    Raises InvalidDescriptors for another type or shape, a CSV that is missing, and, naming the line, for one that does
-    not hold.
+    Raises InvalidDescriptors for another type or shape, for a CSV that is missing, and for one that is not valid: then
+    it names the line.
     """
     descriptors = _read_array(path)
     table = path.with_suffix(".csv")

@@ -23,7 +23,7 @@ from qafm.retrieval.distances import Distance, comparable, estimate, from_square
 BLOCK_BYTES = 32 * 1024 * 1024
 """Memory for the estimated distances of one block of queries."""
 _COMPARED_MATCHES = 32
-"""For how many matches other images are compared exactly at a time, to bound the memory that takes."""
+"""How many matches are compared exactly with other images at a time, to bound the memory that takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def ranked_lists(
 
 
 def without_junk(side: Descriptors) -> tuple[Descriptors, np.ndarray]:
-    """The images that count, with what ranking needs of them at least, and int64 [N], which rows they are."""
+    """The images that are not junk, with at least the arrays that ranking needs; and int64 [N], which rows they are."""
     rows = np.flatnonzero(side.pids != JUNK_PID)
     if len(rows) == len(side):
         return side, rows  # hundreds of megabytes that need not be copied
@@ -116,7 +116,7 @@ def _searches(query: Descriptors, gallery: Descriptors, rows: np.ndarray, block_
 
 
 def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray:
-    """Ascending int64 [M], the ranks of the search's matches, rows of `points` [G,D], by distance from `point` [D]."""
+    """The ranks of a search's matches among `points`, [G,D], by distance from `point`, [D]: ascending int64 [M]."""
     _, estimated, matches, slack = search
     ordered = np.sort(estimated)
     closer = np.searchsorted(ordered, estimated[matches] - slack, side="left")

@@ -1,8 +1,8 @@
 """Re-ranking with k-reciprocal encoding (Zhong et al. 2017), without a matrix of all images against all.
 
-Two images are likely of one person if each is among the nearest of the other. Every image is described by who its
-reciprocal neighbours are, queries and gallery together, and the distance of those descriptions (Jaccard) is mixed with
-the distance of the descriptors. It looks at all queries at once: what it gains is not there for a single request.
+Two images are likely of one person if each is among the nearest of the other. The encoding of an image is a weight for
+each of its reciprocal neighbours, among queries and gallery together. The distance of two encodings (Jaccard) is mixed
+with the distance of the descriptors. The method looks at all queries at once: a single request cannot gain from it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ BLOCK_BYTES = 32 * 1024 * 1024
 class Reranking:
     """The settings of the method, with the values of its paper.
 
-    k1: how many neighbours must be reciprocal. k2: how many descriptions of neighbours are averaged. weight: of the
-    distance of the descriptors, in [0,1]; the Jaccard distance has the rest.
+    k1: how many neighbours must be reciprocal. k2: how many neighbours' encodings are averaged. weight: of the distance
+    of the descriptors, in [0,1]; the Jaccard distance has the rest.
     """
 
     k1: int = 20
@@ -62,20 +62,20 @@ def reranked_distances(
 ) -> Iterator[np.ndarray]:
     """For each query in turn, float32 [G], its distance to every gallery image.
 
-    Both must be without junk. Squared Euclidean distances (twice the cosine distances of descriptors of length 1),
-    divided by the largest of each image, are what is mixed and what the descriptions weigh neighbours by. Beside the
-    descriptors, memory grows with k1 an image. Raises as `qafm.retrieval.distances.comparable` does.
+    Both must be without junk. The squared Euclidean distances of an image (twice the cosine distances of descriptors of
+    length 1) are divided by its largest one; these are mixed in, and give the weights of the encodings. Besides the
+    descriptors, each image needs memory in proportion to k1. Raises as `qafm.retrieval.distances.comparable` does.
     """
     settings = settings or Reranking()
     query, gallery = comparable(query, gallery, distance)
     points = np.concatenate([query.descriptors, gallery.descriptors])
     nearest, largest = _nearest(points, settings.k1 + 1, block_bytes)
-    described = _averaged(_described(points, nearest, largest, settings.k1), nearest[:, : settings.k2])
-    columns = _by_column(described[len(query) :], len(points))
+    encodings = _averaged(_encoded(points, nearest, largest, settings.k1), nearest[:, : settings.k2])
+    columns = _by_column(encodings[len(query) :], len(points))
     for block in estimate(query.descriptors, gallery.descriptors, block_bytes):
         for row, relative, own in zip(range(block.rows.start, block.rows.stop), block.relative, block.own, strict=True):
             shared = np.zeros(len(gallery), np.float32)
-            for neighbour, weight in zip(*described[row], strict=True):
+            for neighbour, weight in zip(*encodings[row], strict=True):
                 images, weights = columns[neighbour]
                 shared[images] += np.minimum(weight, weights)
             jaccard = 1 - shared / (2 - shared)
@@ -103,11 +103,11 @@ def _nearest(points: np.ndarray, count: int, block_bytes: int) -> tuple[np.ndarr
     return nearest, largest
 
 
-def _described(points: np.ndarray, nearest: np.ndarray, largest: np.ndarray, k1: int) -> list[Weights]:
+def _encoded(points: np.ndarray, nearest: np.ndarray, largest: np.ndarray, k1: int) -> list[Weights]:
     """Each image's reciprocal neighbours and theirs, weighted by nearness; weights sum to 1."""
     near = _reciprocal(nearest)
     nearer = _reciprocal(nearest[:, : round(k1 / 2) + 1])
-    described = []
+    encodings = []
     for row, own in enumerate(near):
         expanded = set(own)
         for candidate in own:
@@ -116,8 +116,8 @@ def _described(points: np.ndarray, nearest: np.ndarray, largest: np.ndarray, k1:
                 expanded |= theirs
         rows = np.array(sorted(expanded))
         weights = np.exp(-squared_distances(points[row], points, rows) / largest[row])
-        described.append((rows, weights / weights.sum()))
-    return described
+        encodings.append((rows, weights / weights.sum()))
+    return encodings
 
 
 def _reciprocal(nearest: np.ndarray) -> list[set[int]]:
@@ -126,20 +126,20 @@ def _reciprocal(nearest: np.ndarray) -> list[set[int]]:
     return [{other for other in own if row in sets[other]} for row, own in enumerate(sets)]
 
 
-def _averaged(described: list[Weights], neighbours: np.ndarray) -> list[Weights]:
-    """The mean of the descriptions of each image's neighbours, itself among them."""
+def _averaged(encodings: list[Weights], neighbours: np.ndarray) -> list[Weights]:
+    """The mean of the encodings of each image's neighbours, itself among them."""
     averaged = []
     for group in neighbours.tolist():
-        rows, place = np.unique(np.concatenate([described[one][0] for one in group]), return_inverse=True)
-        weights = np.bincount(place, np.concatenate([described[one][1] for one in group]))
+        rows, place = np.unique(np.concatenate([encodings[image][0] for image in group]), return_inverse=True)
+        weights = np.bincount(place, np.concatenate([encodings[image][1] for image in group]))
         averaged.append((rows, (weights / len(group)).astype(np.float32)))
     return averaged
 
 
-def _by_column(described: list[Weights], count: int) -> list[Weights]:
-    """For each of `count` neighbours, which images have it in their description, and its weight there."""
-    images = np.repeat(np.arange(len(described)), [len(rows) for rows, _ in described])
-    neighbours, weights = (np.concatenate(parts) for parts in zip(*described, strict=True))
+def _by_column(encodings: list[Weights], count: int) -> list[Weights]:
+    """For each of `count` neighbours, which images have it in their encoding, and its weight there."""
+    images = np.repeat(np.arange(len(encodings)), [len(rows) for rows, _ in encodings])
+    neighbours, weights = (np.concatenate(parts) for parts in zip(*encodings, strict=True))
     order = np.argsort(neighbours, kind="stable")
     ends = np.searchsorted(neighbours[order], np.arange(count + 1))
     return [(images[order[a:b]], weights[order[a:b]]) for a, b in zip(ends[:-1], ends[1:], strict=True)]

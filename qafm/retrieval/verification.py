@@ -1,4 +1,4 @@
-"""One threshold for all: who accepts pairs of pictures by their distance needs to know what that lets through.
+"""One distance threshold for all pairs of pictures: how many pairs it accepts, rightly and wrongly.
 
 A pair is a query and a gallery image that count for each other by the protocol of `qafm.retrieval.ranking`: genuine
 where they show one person, an impostor otherwise. Distractors are impostors.
@@ -21,9 +21,9 @@ BLOCK_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Accepting pairs up to the distance `threshold` accepts this part of the impostors and of the genuine pairs.
+    """Accepting pairs up to the distance `threshold` accepts these fractions of the impostors and of the genuine pairs.
 
-    The threshold is the distance of an impostor, the last one that is let through.
+    The threshold is the distance of the last impostor that is accepted.
     """
 
     false_positive_rate: float
