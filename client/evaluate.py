@@ -21,7 +21,8 @@ from client.report.examples import choose_examples
 from client.report.report import Report, now
 from client.report.write import PAGE_FILE, write_report
 from qafm.errors import EvaluationFailed, InvalidDescriptors
-from qafm.retrieval.descriptors import write_descriptors
+from qafm.files import whole_file
+from qafm.retrieval.descriptors import save_descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
 from qafm.retrieval.reranking import Reranking
 from qafm.retrieval.verification import OperatingPoint, operating_points
@@ -54,8 +55,8 @@ async def evaluate_dataset(
     dataset = read_dataset(data) if isinstance(data, Path) else data
     for warning in dataset.warnings:
         warn(warning)
-    if sweep_alpha:
-        dataset.require_degradations()
+    # Before anything is described: what it says is needed when all is.
+    recorded = dataset.degradations() if sweep_alpha else None
     with report_folder(folder, dataset.identity, dataset.root):
         described = await describe_dataset(
             client, dataset, folder, on_error=on_error, concurrency=concurrency, progress=progress, warn=warn
@@ -64,7 +65,7 @@ async def evaluate_dataset(
             warn(f"{image.path}: {image.reason}")
         measured = await _measure(described, rerank)
         ablation = (
-            await ablate(client, dataset.degradations, described.query, described.gallery, measured.metrics)
+            await ablate(client, recorded, described.query, described.gallery, measured.metrics, concurrency)
             if sweep_alpha
             else None
         )
@@ -108,11 +109,13 @@ async def _measure(described: DescribedDataset, rerank: bool) -> _Measured:
 
 
 def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
-    for name in (REPORT_FILE, PAGE_FILE, QUERIES_FILE, IMAGES_FILE):
-        # An earlier result must not stand beside the descriptors of this one.
-        (folder / name).unlink(missing_ok=True)
-    write_descriptors(folder / "query.npz", described.query)
-    write_descriptors(folder / "gallery.npz", described.gallery)
+    with whole_file(folder / "query.npz") as query, whole_file(folder / "gallery.npz") as gallery:
+        for file, side in ((query, described.query), (gallery, described.gallery)):
+            save_descriptors(file, side)
+            file.flush()
+        # There was room for the new ones: an earlier result must not stand beside them.
+        for name in (REPORT_FILE, PAGE_FILE, QUERIES_FILE, IMAGES_FILE):
+            (folder / name).unlink(missing_ok=True)
 
 
 async def _report(

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from qafm.contract import MANIFEST_PARAMETER, Model, Tensor
+from client.server import Server
+from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MODELS, QAFM, Model, Tensor
 from qafm.errors import ContractMismatch
 from qafm.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a server has of the contract. outputs: by ensemble, the names of those that it gives."""
+
+    manifest: Manifest
+    outputs: Mapping[str, tuple[str, ...]]
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Optional ensembles, and optional outputs of QAFM, that it does not have."""
+        ensembles = (name for name, model in MODELS.items() if model.parts and name not in self.outputs)
+        optional = (tensor.name for tensor in MODELS[QAFM].optional_outputs)
+        return (*ensembles, *(name for name in optional if name not in self.outputs[QAFM]))
+
+
+async def shake_hands(server: Server, url: str) -> Served:
+    """Hold a server that is ready against the contract. Raises ContractMismatch, or as `Server` does."""
+    outputs = {name: check_metadata(MODELS[name], await server.metadata(name), url) for name in ENSEMBLES}
+    manifest = read_manifest(QAFM, await server.config(QAFM), url)
+    for name in sorted(manifest.fingerprints.keys() & MODELS.keys() - outputs.keys()):
+        outputs[name] = check_metadata(MODELS[name], await server.metadata(name), url)
+    return Served(manifest, outputs)
 
 
 def check_metadata(model: Model, metadata: Any, url: str) -> tuple[str, ...]:

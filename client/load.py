@@ -17,6 +17,8 @@ from qafm.contract import ALPHA, IMAGE, QAFM_FIXED_ALPHA
 from qafm.errors import LoadTestFailed
 
 ENVIRONMENT_VARIABLE = "PERF_ANALYZER"
+FIXED_ALPHA = 0.5
+"""What qafm_fixed_alpha is asked with."""
 _HOW_TO_GET_IT = (
     "install it with `pip install perf-analyzer` on a system with glibc 2.38 or later (Debian 13, Ubuntu 24.04), or "
     f"take it from NVIDIA's Triton SDK image, and name the binary in {ENVIRONMENT_VARIABLE} if it is not on PATH"
@@ -120,7 +122,7 @@ def _request(model: str, image: bytes) -> dict[str, object]:
     encoded = base64.b64encode(len(image).to_bytes(4, "little") + image).decode()
     request: dict[str, object] = {IMAGE.name: {"b64": encoded}}
     if model == QAFM_FIXED_ALPHA:
-        request[ALPHA.name] = [0.5]
+        request[ALPHA.name] = [FIXED_ALPHA]
     return request
 
 

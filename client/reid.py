@@ -12,18 +12,16 @@ import numpy as np
 
 from client.defaults import CONCURRENCY, CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RETRY_S, URL
 from client.description import Description, Float32, not_finite
-from client.handshake import check_metadata, read_manifest
+from client.handshake import Served, read_manifest, shake_hands
 from client.images import Image, read_image, subject_of
 from client.server import Server
 from client.transport import Arrays, GrpcTransport, Tls, Transport
 from qafm.contract import (
     ALPHA,
     DESCRIPTOR,
-    ENSEMBLES,
     FUSION,
     IMAGE,
     MAX_BATCH_SIZE,
-    MODELS,
     QAFM,
     QAFM_FIXED_ALPHA,
     SEMANTIC,
@@ -36,6 +34,7 @@ _LOOKAHEAD = 4
 """Results wait for their turn in input order: this many times `concurrency` may be ahead of the consumer."""
 
 AnyImage = TypeVar("AnyImage", bound=Image)
+Known = TypeVar("Known")
 Result = Description | InvalidImage | RequestFailed
 
 
@@ -73,36 +72,32 @@ class ReidClient:
         self.retry_s = retry_s
         self._tls, self._headers, self._given_transport = tls, headers, transport
         self._server: Server | None = None
-        self._manifest: Manifest | None = None
-        self._outputs: dict[str, tuple[str, ...]] = {}
+        self._served: Served | None = None
+        self._asked: set[str] = set()
         self._confirmed_outages = 0
         self._confirming = asyncio.Lock()
 
     @property
     def manifest(self) -> Manifest:
         """What is served, as the export wrote it: checkpoint, data, measured differences, versions, fingerprints."""
-        if self._manifest is None:
-            raise _not_connected()
-        return self._manifest
+        return self._known().manifest
 
     @property
     def lacks(self) -> tuple[str, ...]:
         """Optional ensembles, and optional outputs of QAFM, of the contract that this server does not have."""
-        ensembles = (name for name, model in MODELS.items() if model.parts and name not in self._outputs)
-        served = self._outputs.get(QAFM, ())
-        outputs = (tensor.name for tensor in MODELS[QAFM].optional_outputs if tensor.name not in served)
-        return (*ensembles, *outputs)
+        return self._known().lacks
 
     def outputs(self, ensemble: str) -> tuple[str, ...]:
         """The names of the outputs that the server gives. Raises ContractMismatch where it lacks the ensemble."""
-        if ensemble not in self._outputs:
+        outputs = self._known().outputs
+        if ensemble not in outputs:
             raise ContractMismatch(
-                f"the server at {self.url} does not serve {ensemble!r}; it serves {', '.join(self._outputs)}. "
+                f"the server at {self.url} does not serve {ensemble!r}; it serves {', '.join(outputs)}. "
                 "Ask for one of these, or export and serve a repository that has it",
                 url=self.url,
                 model=ensemble,
             )
-        return self._outputs[ensemble]
+        return outputs[ensemble]
 
     async def __aenter__(self) -> ReidClient:
         self._server = server = Server(
@@ -114,11 +109,7 @@ class ReidClient:
         )
         try:
             await server.wait_until_ready()
-            for name in ENSEMBLES:
-                self._outputs[name] = check_metadata(MODELS[name], await server.metadata(name), self.url)
-            self._manifest = read_manifest(QAFM, await server.config(QAFM), self.url)
-            for name in self._manifest.fingerprints.keys() & MODELS.keys() - self._outputs.keys():
-                self._outputs[name] = check_metadata(MODELS[name], await server.metadata(name), self.url)
+            self._served = await shake_hands(server, self.url)
             self._confirmed_outages = server.outages
         except BaseException:
             await self._close()
@@ -140,14 +131,19 @@ class ReidClient:
         server = self._connected()
         async with self._confirming:
             outages = server.outages
-            now = read_manifest(QAFM, await server.config(QAFM, self.retry_s if retry_s is None else retry_s), self.url)
-            if now.fingerprints != self.manifest.fingerprints:
-                raise ModelChanged(
-                    f"the server at {self.url} has come back with another model: first it served "
-                    f"{self.manifest.model(QAFM)}, now {now.model(QAFM)}. Results of the two do not mix, so this ends "
-                    "here, and what was kept of the first stays. Serve it again to go on, or begin anew with the other",
-                    url=self.url,
-                )
+            config = await server.config_again(QAFM, self.retry_s if retry_s is None else retry_s)
+            before, now = self.manifest.fingerprints, read_manifest(QAFM, config, self.url).fingerprints
+            # What nobody asked may change.
+            for name in sorted(self._asked or {QAFM}):
+                if now.get(name) != before[name]:
+                    raise ModelChanged(
+                        f"the server at {self.url} has come back with another model: first it served "
+                        f"{before[name]}/{name}, now {now.get(name, 'nothing as')}/{name}. Results of the two do not "
+                        "mix, so this ends here, and what was kept of the first stays. Serve it again to go on, or "
+                        "begin anew with the other",
+                        url=self.url,
+                        model=name,
+                    )
             self._confirmed_outages = outages
 
     async def describe(self, image: Image, alpha: float | None = None, *, ensemble: str = QAFM) -> Description:
@@ -165,8 +161,10 @@ class ReidClient:
         if alpha is not None:
             ensemble = QAFM_FIXED_ALPHA
             inputs[ALPHA.name] = np.array([[alpha]], dtype=np.float32)
-        outputs = self.outputs(ensemble) if self._server else ()
-        answer = await self._infer(ensemble, inputs, outputs, subject_of(image))
+        elif ensemble == QAFM_FIXED_ALPHA:
+            raise ValueError(f"{ensemble} takes its weight from the caller; expected alpha")
+        self._asked.add(ensemble)
+        answer = await self._infer(ensemble, inputs, self.outputs(ensemble), subject_of(image))
         return Description.of(answer, self.manifest.model(ensemble, alpha), alpha)
 
     @overload
@@ -242,6 +240,9 @@ class ReidClient:
         many requests, of up to eight vectors each, are in flight at once. Returns float32 [N,1000], of length 1. Raises
         as `describe` does.
         """
+        if concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency}; expected at least 1")
+        self._asked.add(QAFM)
         columns = {
             name: np.asarray(values, np.float32)
             for name, values in ((VISUAL.name, visual), (SEMANTIC.name, semantic), (ALPHA.name, alpha[:, None]))
@@ -274,13 +275,16 @@ class ReidClient:
             await server.close()
 
     def _connected(self) -> Server:
-        if self._server is None:
-            raise _not_connected()
-        return self._server
+        return _entered(self._server)
+
+    def _known(self) -> Served:
+        return _entered(self._served)
 
 
-def _not_connected() -> RuntimeError:
-    return RuntimeError("ReidClient is not connected; use it as `async with ReidClient(url) as client`")
+def _entered(value: Known | None) -> Known:
+    if value is None:
+        raise RuntimeError("ReidClient is not connected; use it as `async with ReidClient(url) as client`")
+    return value
 
 
 async def _all_or_first_error(works: list[Coroutine[Any, Any, None]]) -> None:

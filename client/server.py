@@ -65,9 +65,22 @@ class Server:
         """Triton's ModelMetadataResponse of a model. Raises ContractMismatch where the server does not serve it."""
         return await self._about(model, self._transport.metadata, self._connect_timeout_s)
 
-    async def config(self, model: str, retry_s: float | None = None) -> Any:
+    async def config(self, model: str) -> Any:
         """Triton's ModelConfig of a model. Raises ContractMismatch where the server does not serve it."""
-        return await self._about(model, self._transport.config, self._connect_timeout_s if retry_s is None else retry_s)
+        return await self._about(model, self._transport.config, self._connect_timeout_s)
+
+    async def config_again(self, model: str, retry_s: float) -> Any:
+        """The same from a server that is at work: an answer that does not come in time is asked for again."""
+
+        async def ask(model: str, timeout_s: float) -> Any:
+            try:
+                return await self._transport.config(model, timeout_s)
+            except TransportError as error:
+                if error.status != "deadline":
+                    raise
+                raise TransportError("unavailable", error.message) from error
+
+        return await self._about(model, ask, retry_s)
 
     async def infer(self, model: str, inputs: Arrays, outputs: list[str], subject: str | None) -> Arrays:
         """Some outputs of a model. subject: what an error speaks of, such as the path of an image.

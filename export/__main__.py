@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from export.identity import sha256_of
 from export.precision import parse_precisions
 from export.repository import DEFAULT_REPOSITORY, install
 from export.samples import load_samples
@@ -86,7 +86,8 @@ def origin_of(run: Path, *, best: bool = False) -> dict[str, Any]:
         "settings": settings | {"weights": _weights(settings["weights"])},
         "data": {key: value for key, value in data.items() if key != "folder"},
         "checkpoints": {
-            path.name: _sha256(path) for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
+            path.name: sha256_of(path)
+            for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
         },
     }
 
@@ -97,13 +98,9 @@ def _weights(setting: str) -> str:
         return setting
     path = Path(setting)
     try:
-        return f"file:{_sha256(path)}"
+        return f"file:{sha256_of(path)}"
     except OSError:
         return path.name
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ before either is averaged over places: where it is short, nothing of the picture
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from qafm.contract import HEATMAPS_FILE, HEIGHT, WIDTH
 from qafm.errors import InvalidImage, QafmError
+from qafm.files import write_json
 from qafm.images import decode, resize
 from train.checkpoint import load_networks
 from train.networks import Networks, Pixels
@@ -67,7 +67,7 @@ def write_heatmaps(networks: Networks, images: list[Path], out: Path, console: C
         file = f"{number:03d}-{path.stem}.png"
         Image.fromarray(drawn(crop, heatmaps(networks, crop))).save(out / file)
         listed.append({"image": names[number], "file": file})
-    (out / HEATMAPS_FILE).write_text(json.dumps({"heatmaps": listed}, indent=2) + "\n")
+    write_json(out / HEATMAPS_FILE, {"heatmaps": listed})
 
 
 def _names(images: list[Path]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -37,7 +38,7 @@ def manifest_of(
     what the gates of the export measured. The last two go into the manifest unchanged.
     """
     graphs = {name: _about_graph(repository, name, precisions[name]) for name in GRAPHS}
-    digests = {name: graph["sha256"] for name, graph in graphs.items()}
+    digests = {name: _digest(graph) for name, graph in graphs.items()}
     arrays = weighting.arrays()
     digests["alpha"] = digest_of_arrays({"kind": np.array(weighting.kind), **arrays})
     digests["views"] = digest_of_views()
@@ -83,12 +84,19 @@ def _about_graph(repository: Path, name: str, precision: Precision) -> dict[str,
         "precision": PRECISIONS[precision],
         "opset": OPSET,
         "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
     }
     if for_tensorrt != path:
-        about["tensorrt_sha256"] = _sha256(for_tensorrt)
+        about["tensorrt_sha256"] = sha256_of(for_tensorrt)
     return about
 
 
-def _sha256(path: Path) -> str:
+def _digest(graph: Mapping[str, Any]) -> str:
+    """Of a network: of its graph, and of the one in TensorRT's dialect where it has one of its own."""
+    digests = [graph[key] for key in ("sha256", "tensorrt_sha256") if key in graph]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

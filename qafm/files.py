@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,10 +19,16 @@ except ImportError:  # Windows, where two processes at the same file are not not
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` only once all of it is on the disk.
 
-    An error leaves the file that was there before, or none. A process that is killed half-way leaves
+    An error leaves the file that was there before, or none. Of a link the target is replaced; what is no file, such as
+    a pipe, is written as it is. A process that is killed half-way leaves
     `.NAME.partial`, which the next writer of the same file takes over; a second writer waits for the first. Raises
     OSError.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:  # a pipe, or /dev/stdout
+            yield stream
+        return
+    path = path.resolve()  # a link stays one
     unfinished = path.with_name(f".{path.name}.partial")
     try:
         file = _ours(unfinished)
@@ -56,8 +62,10 @@ def alone_in(folder: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             yield False
+        except OSError:  # a file system that cannot lock, such as some network ones
+            yield True
         else:
             yield True
     finally:
@@ -70,7 +78,8 @@ def _ours(path: Path) -> BinaryIO:
         # Not yet emptied: it may be another writer's.
         file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
         if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # a file system that cannot lock
+                fcntl.flock(file, fcntl.LOCK_EX)
         # While this one waited, the writer before has moved its file away.
         if path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             file.truncate(0)

@@ -86,7 +86,8 @@ class Manifest:
                 model=ensemble,
             )
         name = f"{self.fingerprints[ensemble]}/{ensemble}"
-        return name if alpha is None else f"{name}@{alpha:g}"
+        # As few digits as tell the float32 that is sent from every other one.
+        return name if alpha is None else f"{name}@{np.format_float_positional(np.float32(alpha), trim='-')}"
 
 
 def fingerprint(ensemble: str, digests: Mapping[str, str], tensors: Iterable[str]) -> str:
@@ -110,7 +111,7 @@ def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _short(digest: Any) -> str:
-    number = int.from_bytes(digest.digest()[:8], "big")
-    letters = [_LETTERS[number >> 5 * place & 31] for place in range(_GROUPS * _GROUP_LETTERS)]
-    groups = (letters[start : start + _GROUP_LETTERS] for start in range(0, len(letters), _GROUP_LETTERS))
-    return "-".join("".join(group) for group in groups)
+    bits = int.from_bytes(digest.digest(), "big") >> 8 * digest.digest_size - 5 * _GROUPS * _GROUP_LETTERS
+    places = range(_GROUPS * _GROUP_LETTERS - 1, -1, -1)
+    letters = "".join(_LETTERS[bits >> 5 * place & 31] for place in places)
+    return "-".join(letters[start : start + _GROUP_LETTERS] for start in range(0, len(letters), _GROUP_LETTERS))

@@ -15,10 +15,8 @@ import argparse
 import hashlib
 import importlib
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,6 +25,7 @@ from types import ModuleType
 
 from qafm.contract import GRAPHS, MAX_BATCH_SIZE, MODELS, PLAN_FILE, VIEWS, graph_path
 from qafm.errors import ServerFailed
+from qafm.files import whole_file
 
 SIDECAR_FILE = f"{PLAN_FILE}.json"
 
@@ -131,17 +130,8 @@ def _differences(earlier: PlanOrigin, wanted: PlanOrigin) -> list[str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _tensorrt() -> ModuleType:

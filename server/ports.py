@@ -15,6 +15,10 @@ def take_ports(host: str, wanted: Mapping[str, int], held: contextlib.ExitStack)
     wanted: by the name of what listens there; 0 takes a free one. held: keeps the ports until it is closed; the server
     may bind them before that. Raises ServerFailed where one is taken.
     """
+    chosen = [port for port in wanted.values() if port]
+    if len(set(chosen)) < len(chosen):
+        listed = ", ".join(f"{endpoint} {port}" for endpoint, port in wanted.items())
+        raise ServerFailed(f"expected a port of its own for each endpoint, got {listed}; 0 takes a free one")
     ports = {}
     for endpoint, port in wanted.items():
         placeholder = held.enter_context(socket.socket())

@@ -19,7 +19,8 @@ import numpy as np
 
 from qafm.datasets.attribute_file import write_attributes
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, write_degradations
-from qafm.datasets.market1501 import ATTRIBUTE_FILE, FOLDERS
+from qafm.datasets.folders import FOLDERS
+from qafm.datasets.market1501 import ATTRIBUTE_FILE
 from qafm.errors import InvalidDataset, InvalidSettings
 from synthetic.person import Person, make_person
 from synthetic.picture import make_picture

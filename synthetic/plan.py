@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID, Split
-from qafm.datasets.market1501 import FOLDERS
+from qafm.datasets.folders import FOLDERS
 from synthetic.recipe import CAMERAS, Recipe
 
 _FRAMES_PER_SECOND = 25

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 
 from qafm.attributes import SCHEMA
 from qafm.datasets.degradations import DEGRADATION_FILE, read_degradations
-from qafm.datasets.market1501 import FOLDERS, list_split
+from qafm.datasets.folders import FOLDERS
+from qafm.datasets.market1501 import list_split
 from synthetic.camera import HEIGHT, WIDTH
 from synthetic.dataset import people
 from synthetic.degradation import KINDS

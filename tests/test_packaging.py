@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "model_repository"
 PACKAGES = ("qafm", "synthetic", "train", "export", "server", "client")
 
 # Its own bdist_wheel: earlier versions need the package wheel beside them.
@@ -78,3 +79,22 @@ print(json.dumps([settings.__file__, presets]))
     assert Path(place).is_relative_to(installed)
     assert presets.keys() == {path.stem for path in (ROOT / "train" / "presets").glob("*.yaml")} and presets
     assert presets["demo"]["network"]["width_per_group"] == 16
+
+
+def test_the_wheel_has_every_file_of_the_template(wheel):
+    committed = {
+        f"model_repository/{path.relative_to(TEMPLATE).as_posix()}"
+        for path in TEMPLATE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as packed:
+        assert {name for name in packed.namelist() if name.startswith("model_repository/")} == committed
+        content = packed.read("model_repository/views/warmup/grey")
+    assert content == (TEMPLATE / "views/warmup/grey").read_bytes()
+
+
+def test_the_exporter_finds_the_template_where_it_is_installed(installed, tmp_path):
+    """Run in a folder with another `model_repository`, such as an exported one."""
+    (tmp_path / "model_repository" / "qafm").mkdir(parents=True)
+    place = run_installed(installed, "from export.repository import TEMPLATE; print(TEMPLATE)", tmp_path)
+    assert Path(place.strip()) == installed / "model_repository"

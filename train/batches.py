@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
-from qafm.datasets.market1501 import Crop
+from qafm.datasets.crops import Crop
 from qafm.errors import InvalidSettings
 from qafm.images import resize
 from train.data import CropFiles, TrainingData, collate, read_crop, readable

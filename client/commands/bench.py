@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.options import Json
 from qafm.contract import QAFM, QAFM_FIXED_ALPHA
+
+if TYPE_CHECKING:
+    from qafm.manifest import Manifest
 
 
 class Ensemble(str, Enum):
@@ -42,8 +45,9 @@ def measure_load(
     import asyncio
 
     from client.commands import tables
-    from client.load import find_perf_analyzer, load_test
+    from client.load import FIXED_ALPHA, find_perf_analyzer, load_test
     from qafm.datasets.layouts import open_dataset
+    from qafm.errors import ModelChanged
     from qafm.files import write_json
 
     if not connection.open_to_perf_analyzer:
@@ -65,17 +69,21 @@ def measure_load(
             stability=stability,
             perf_analyzer=perf_analyzer,
         )
+    if asyncio.run(_manifest(connection)).fingerprints != manifest.fingerprints:
+        raise ModelChanged(f"the server at {connection.url} has come back with another model; measure again")
     if json_file is not None:
-        result = {"model": model.value, "images": len(sent), "loads": [load.summary() for load in loads]}
-        write_json(json_file, {**result, "manifest": manifest})
+        name = manifest.model(model.value, FIXED_ALPHA if model is Ensemble.qafm_fixed_alpha else None)
+        result = {"ensemble": model.value, "model": name, "images": len(sent)}
+        loads_json = {"loads": [load.summary() for load in loads], "manifest": dict(manifest.content)}
+        write_json(json_file, {**result, **loads_json})
     for table in tables.loads(model.value, loads):
         console.output().print(table)
 
 
-async def _manifest(connection: Connection) -> dict[str, Any]:
+async def _manifest(connection: Connection) -> "Manifest":
     """What the server says it serves, once it is ready and its models are those of the contract."""
     async with connection.client() as client:
-        return dict(client.manifest.content)
+        return client.manifest
 
 
 def _parse_range(text: str) -> tuple[int, int, int]:

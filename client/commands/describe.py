@@ -28,7 +28,9 @@ def describe_images(
 
     async def described() -> "list[tuple[Path, Description | InvalidImage | RequestFailed]]":
         async with connection.client() as client:
-            return [pair async for pair in client.describe_many(images, return_errors=True)]
+            pairs = [pair async for pair in client.describe_many(images, return_errors=True)]
+            await client.confirm_model()
+            return pairs
 
     results = asyncio.run(described())
     descriptions = [(path, result) for path, result in results if isinstance(result, Description)]

@@ -37,6 +37,10 @@ def search_person(
     from qafm.files import write_json
 
     # What is wrong with the input is said before any server is asked.
+    if name_pattern is not None and not gallery.is_dir():
+        raise typer.BadParameter(
+            f"{gallery} is no folder; a pattern reads the names in one", param_hint="--name-pattern"
+        )
     where = list_gallery(gallery, name_pattern) if gallery.is_dir() else read_gallery(gallery, images)
     description, searched, failures = asyncio.run(_describe(connection, image, where))
     for failure in failures:
@@ -72,5 +76,5 @@ async def _describe(
             where = await describe_gallery(
                 client, where, concurrency=defaults.CONCURRENCY, progress=progress, failed=failures.append
             )
-            await client.confirm_model()
+        await client.confirm_model()
     return description, where, failures

@@ -95,11 +95,13 @@ async def ablate(
     query: Descriptors,
     gallery: Descriptors,
     metrics: Metrics,
+    concurrency: int,
 ) -> Ablation:
     """Evaluate both branches alone and fixed weights beside `metrics`, of the served descriptors of query and gallery.
 
     "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
     cosine of v_a and v_s. recorded: what is wrong with the images, all of them, by path; it splits the queries.
+    concurrency: how many requests are in flight at once.
     """
     rows = [Row("QAFM", None, metrics)]
     for name, field in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
@@ -109,7 +111,7 @@ async def ablate(
         ("APAN alone, α = 0", 0.0),
         *((f"fixed α = {tenth}", tenth) for tenth in FIXED_ALPHAS),
     ):
-        sides = [await _fused(client, side, fixed) for side in (query, gallery)]
+        sides = [await _fused(client, side, fixed, concurrency) for side in (query, gallery)]
         rows.append(await _row(name, fixed, *sides))
     alpha = np.concatenate([known(side.alpha) for side in (query, gallery)])
     score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
@@ -164,9 +166,10 @@ async def _row(name: str, alpha: float | None, query: Descriptors, gallery: Desc
     return Row(name, alpha, await asyncio.to_thread(evaluate, query, gallery))
 
 
-async def _fused(client: ReidClient, side: Descriptors, alpha: float) -> Descriptors:
+async def _fused(client: ReidClient, side: Descriptors, alpha: float, concurrency: int) -> Descriptors:
     weights = np.full(len(side), alpha, np.float32)
-    return replace(side, descriptors=await client.fuse(known(side.visual), known(side.semantic), weights))
+    vectors = (known(side.visual), known(side.semantic))
+    return replace(side, descriptors=await client.fuse(*vectors, weights, concurrency=concurrency))
 
 
 def _plain(side: Descriptors, field: str) -> Descriptors:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from client.evaluation.identity import DatasetIdentity
 from qafm.datasets.crops import Crop, without_junk
 from qafm.datasets.dataset import Dataset
-from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, require_recorded
+from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations, require_recorded
 from qafm.datasets.layouts import open_dataset
 
 
@@ -23,7 +23,7 @@ class EvaluationData:
     """The crops of one evaluation, without junk; and {pid: int8 [12]}, the attributes, where they are known.
 
     root: the folder that the path of every crop begins with. identity: which dataset it is, however many queries are
-    used. degradations: what is recorded to be wrong with the images, by their names.
+    used.
     """
 
     root: Path
@@ -31,7 +31,6 @@ class EvaluationData:
     gallery: tuple[Crop, ...]
     attributes: Mapping[int, NDArray[np.int8]]
     identity: DatasetIdentity
-    degradations: Mapping[str, Degradation] | None = None
     warnings: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
 
@@ -45,10 +44,17 @@ class EvaluationData:
         """Of each crop its path below `root`, with forward slashes."""
         return [crop.path.relative_to(self.root).as_posix() for crop in self.crops]
 
-    def require_degradations(self) -> None:
-        """Raises InvalidDataset where some are recorded, and one of the images is not among them."""
-        if self.degradations is not None:
-            require_recorded(self.degradations, self.names, self.root / DEGRADATION_FILE)
+    def degradations(self) -> Mapping[str, Degradation] | None:
+        """What is recorded to be wrong with the images, by their names; None where nothing is.
+
+        Raises InvalidDataset where the record is damaged, or one of the images is not in it.
+        """
+        file = self.root / DEGRADATION_FILE
+        if not file.is_file():
+            return None
+        recorded = read_degradations(file)
+        require_recorded(recorded, self.names, file)
+        return recorded
 
 
 def read_dataset(root: Path, limit: int | None = None, name_pattern: str | None = None) -> EvaluationData:
@@ -64,8 +70,7 @@ def read_dataset(root: Path, limit: int | None = None, name_pattern: str | None 
         query=tuple(without_junk(query)[:limit]),
         gallery=tuple(without_junk(gallery)),
         attributes=attributes,
-        identity=DatasetIdentity.of(root, map(dataset.relative, chain(query, gallery))),
-        degradations=dataset.degradations(),
+        identity=DatasetIdentity.of(root, ((dataset.relative(crop), crop.path) for crop in chain(query, gallery))),
         warnings=(*dataset.warnings("query", "gallery"), *lacking),
     )
 

@@ -42,7 +42,7 @@ def _require_same_dataset(path: Path, dataset: DatasetIdentity, root: Path) -> N
         if number == 1:
             same = Path(content["data"]).resolve() == root.resolve()
         else:
-            same = number == REPORT_FORMAT and dataset.same(DatasetIdentity(**content["dataset"]))
+            same = number == REPORT_FORMAT and dataset.same(DatasetIdentity.read(content["dataset"]))
         name = content["data"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidSettings(

@@ -130,28 +130,34 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _intact(self, file: BinaryIO) -> int:
-        """How many bytes of the file can be kept; 0 for none."""
+        """How many bytes of the file can be kept; 0 for none. Raises InvalidSettings where it is not to be touched."""
         file.seek(0)
-        magic = file.readline()
+        magic, line = file.readline(), file.readline()
+        if not line.endswith(b"\n"):
+            return 0  # cut off before the first record, or no journal
         if magic != _MAGIC:
-            if magic.startswith(b"QAFM descriptions ") and magic.endswith(b"\n"):
-                raise InvalidSettings(
-                    f"{self.path}: expected a journal of format {FORMAT}, got {magic[:40]!r}, of another version of "
-                    "this client; finish with that one, or choose another --report"
-                )
-            return 0
-        line = file.readline()
+            raise InvalidSettings(
+                f"{self.path}: expected a journal of format {FORMAT}, got one that begins with {magic[:40]!r}; finish "
+                "with the version of this client that wrote it, or choose another --report"
+            )
         try:
-            head = _Head(**json.loads(line))
-        except (ValueError, TypeError):
-            return 0
-        if not self._dataset.same(DatasetIdentity(**head.dataset)):
+            head = json.loads(line)
+            dataset, fields = DatasetIdentity.read(head["dataset"]), head["fields"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidSettings(
+                f"{self.path}: the journal does not say what it is of ({error!r}); delete it, or choose another "
+                "--report"
+            ) from error
+        if not self._dataset.same(dataset):
             raise InvalidSettings(
                 f"{self.path}: is of another dataset, whose evaluation has not ended; finish that one, delete the "
                 "file, or choose another --report"
             )
-        if (head.model, head.fields) != (self._head.model, self._head.fields):
-            return 0
+        if fields != self._head.fields:
+            raise InvalidSettings(
+                f"{self.path}: expected records of {', '.join(self._head.fields)}, got {fields}; finish with the "
+                "client that wrote it, delete the file, or choose another --report"
+            )
         self._start = end = file.tell()
         while len(record := file.read(self._record.itemsize)) == self._record.itemsize:
             content, checksum = record[: self._checked_bytes], record[self._checked_bytes :]

@@ -77,7 +77,7 @@ def list_gallery(folder: Path, name_pattern: str | None = None) -> GalleryImages
         matched = list_images(folder, name_pattern)
         people = {crop.path: matched.pid_texts[crop.pid] for crop in matched.crops}
         return GalleryImages(tuple(people), people, matched.warning)
-    paths = sorted(path for path in folder.rglob("*") if is_image(path))
+    paths = sorted(path for path in folder.rglob("*") if is_image(path) and path.is_file())
     if not paths:
         raise InvalidDataset(f"{folder}: no images in it; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
     return GalleryImages(tuple(paths))

@@ -12,23 +12,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID, Crop, Split, without_junk
-from qafm.datasets.folders import FOLDERS, Naming, ThreeFolders
-
-# Some of these names belong to every dataset. They were defined here once, and are still imported from here.
-__all__ = [
-    "ATTRIBUTE_FILE",
-    "DISTRACTOR_PID",
-    "FOLDERS",
-    "JUNK_PID",
-    "PUBLISHED_COUNTS",
-    "Crop",
-    "Market1501",
-    "Split",
-    "list_split",
-    "parse_name",
-    "without_junk",
-]
+from qafm.datasets.crops import Split
+from qafm.datasets.folders import Naming, ThreeFolders
 
 ATTRIBUTE_FILE = "market_attribute.mat"
 PUBLISHED_COUNTS: dict[Split, int] = {"train": 12_936, "query": 3_368, "gallery": 19_732}

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -111,9 +111,14 @@ def read_descriptors(path: Path, names: Collection[str] = tuple(_LAYOUT)) -> Des
 
 def write_descriptors(path: Path, descriptors: Descriptors) -> None:
     """Write an .npz of descriptors. A crash half-way leaves the file that was there before, or none."""
-    model = {} if descriptors.model is None else {"model": np.array(descriptors.model)}
     with whole_file(Path(path)) as file:
-        np.savez(file, format=np.array(FORMAT), **model, **descriptors.arrays())  # type: ignore[arg-type]
+        save_descriptors(file, descriptors)
+
+
+def save_descriptors(file: BinaryIO, descriptors: Descriptors) -> None:
+    """Write the content of an .npz of descriptors."""
+    model = {} if descriptors.model is None else {"model": np.array(descriptors.model)}
+    np.savez(file, format=np.array(FORMAT), **model, **descriptors.arrays())  # type: ignore[arg-type]
 
 
 def _read_npz(path: Path, names: Collection[str]) -> dict[str, Any]:

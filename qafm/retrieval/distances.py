@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from qafm.datasets.market1501 import JUNK_PID
+from qafm.datasets.crops import JUNK_PID
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors, require_one_model
 

@@ -45,6 +45,8 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answer every call with UNAUTHENTICATED."""
     not_finite: str | None = None
     """The output that has a value which is not finite."""
+    late_configs: int = 0
+    """How many configurations are still to be answered too late."""
     in_flight: int = 0
     most_in_flight: int = 0
     url: str = ""
@@ -78,6 +80,9 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelConfig(self, request, context):  # noqa: N802
         await self.called(context)
+        if self.late_configs:
+            self.late_configs -= 1
+            await asyncio.sleep(1)
         response = service_pb2.ModelConfigResponse()
         if self.manifest is not None:
             response.config.parameters[MANIFEST_PARAMETER].string_value = self.manifest

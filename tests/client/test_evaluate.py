@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 from contextlib import contextmanager
@@ -125,6 +126,12 @@ def test_another_dataset_does_not_replace_a_report_nor_a_journal(client, peer, d
     assert code == 2 and "is the report of another dataset" in errors and "another --report" in errors
     assert (tmp_path / "report/report.json").read_bytes() == before and peer.requests == []
 
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    (copy / "query/0001_c1s1_000001_00.jpg").write_bytes(b"1 query, blurred")
+    code, _, errors = run(client, peer, copy, tmp_path / "report")
+    assert code == 2 and "is the report of another dataset" in errors
+
     moved = tmp_path / "moved"
     dataset.rename(moved)
     asyncio.run(evaluated(peer, moved, tmp_path / "report"))
@@ -186,3 +193,36 @@ def test_degradations_that_do_not_hold_are_said_before_anything_is_described_and
     code, _, errors = run(client, peer, dataset, report, "--sweep-alpha")
     assert code == 2 and "degradations.json" in errors and "query/0001_c1s1_000001_00.jpg" in errors
     assert peer.requests == [] and json.loads((report / "report.json").read_text())["mAP"] == 0.5
+
+
+def test_a_damaged_record_of_degradations_matters_only_where_it_is_read(peer, dataset, tmp_path, monkeypatch):
+    no_baseline(monkeypatch)
+    (dataset / "degradations.json").write_text("damaged")
+    asyncio.run(evaluated(peer, dataset, tmp_path / "report"))
+
+
+def test_a_full_disk_keeps_the_earlier_result(peer, dataset, tmp_path, monkeypatch):
+    no_baseline(monkeypatch)
+    asyncio.run(evaluated(peer, dataset, tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def no_room(file, descriptors):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("client.evaluate.save_descriptors", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(evaluated(peer, dataset, tmp_path))
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert before.items() <= after.items() and after.keys() - before.keys() == {"descriptions-aaaa-bbbb-qafm.journal"}
+
+
+def test_a_confirmation_that_is_late_is_asked_for_again(peer, dataset, tmp_path, monkeypatch):
+    """A busy server: `--retry` is how long to be patient, not `--connect-timeout`."""
+    no_baseline(monkeypatch)
+
+    async def work():
+        async with ReidClient(peer.url, connect_timeout_s=0.3, retry_s=10) as client:
+            peer.late_configs = 2
+            return await evaluate_dataset(client, dataset, tmp_path)
+
+    assert asyncio.run(work()).failed_images == () and peer.late_configs == 0

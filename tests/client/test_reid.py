@@ -198,6 +198,41 @@ def test_after_an_outage_another_model_is_noticed_and_nothing_of_it_is_returned(
     assert place(run(work())) == 3
 
 
+def test_only_the_ensembles_that_were_asked_must_stay(peer):
+    peer.manifest = manifest_of()
+
+    async def work():
+        async with ReidClient(peer.url) as client:
+            await client.describe(b"1")
+            peer.manifest = manifest_of(qafm_fixed_alpha="zzzz-zzzz", qafm_fast="eeee-ffff")
+            await client.confirm_model()
+            await client.describe(b"1", alpha=0.5)
+            with pytest.raises(ModelChanged, match="served cccc-dddd/qafm_fixed_alpha, now zzzz-zzzz/qafm_fixed_alpha"):
+                await client.confirm_model()
+
+    run(work())
+
+
+def test_an_ensemble_that_takes_its_weight_from_the_caller_is_not_asked_without_one(peer):
+    async def work():
+        async with ReidClient(peer.url) as client:
+            await client.describe(b"1", ensemble=QAFM_FIXED_ALPHA)
+
+    with pytest.raises(ValueError, match="takes its weight from the caller"):
+        run(work())
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_nothing_is_fused_by_no_request(peer, concurrency):
+    async def work():
+        async with ReidClient(peer.url) as client:
+            vectors = np.zeros((1, 1024), np.float32)
+            await client.fuse(vectors, vectors, np.ones(1, np.float32), concurrency=concurrency)
+
+    with pytest.raises(ValueError, match="at least 1"):
+        run(work())
+
+
 def test_an_outage_of_the_same_model_costs_one_more_look(peer):
     peer.manifest, peer.unavailable = manifest_of(), 2
     (description,) = run(described(peer.url, [b"3"]))

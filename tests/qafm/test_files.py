@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -95,3 +97,28 @@ def test_one_process_at_a_time_has_a_folder(tmp_path):
     with alone_in(tmp_path) as again:
         assert again
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_link_the_target_is_replaced_and_a_pipe_is_written_as_it_is(tmp_path):
+    (tmp_path / "target.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    write_json(tmp_path / "link.json", [1])
+    assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "target.json").read_text()) == [1]
+
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True)
+    write_json(tmp_path / "pipe", [2])
+    assert json.loads(reader.communicate(timeout=10)[0]) == [2]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_that_cannot_be_locked_is_not_taken_for_one_that_somebody_has(tmp_path, monkeypatch):
+    """As on a network file system that does not lock folders."""
+
+    def refuse(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("qafm.files.fcntl.flock", refuse)
+    with alone_in(tmp_path) as alone:
+        assert alone
+    write_json(tmp_path / "a.json", [])

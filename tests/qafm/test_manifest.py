@@ -22,6 +22,11 @@ def test_a_fingerprint_is_short_and_has_no_letter_that_is_read_as_another():
     code = fingerprint(QAFM, DIGESTS, TENSORS[QAFM])
     assert len(code) == 9 and code[4] == "-"
     assert not set(code) & set("ilou") and code == code.lower()
+    parts = {name: DIGESTS[name] for name in sorted(MODELS[QAFM].parts)}
+    digest = hashlib.sha256(json.dumps([parts, sorted(TENSORS[QAFM])]).encode()).digest()
+    first_bits = "".join(f"{byte:08b}" for byte in digest)[:40]
+    letters = ["0123456789abcdefghjkmnpqrstvwxyz"[int(first_bits[at : at + 5], 2)] for at in range(0, 40, 5)]
+    assert code == "".join(letters[:4]) + "-" + "".join(letters[4:])
     assert code == fingerprint(QAFM, dict(reversed(DIGESTS.items())), reversed(TENSORS[QAFM]))
 
 
@@ -51,6 +56,8 @@ def test_what_was_written_is_read():
 def test_a_name_says_the_ensemble_and_a_weight_that_was_given():
     manifest = Manifest.of(DIGESTS, TENSORS, {})
     code = manifest.fingerprints[QAFM_FIXED_ALPHA]
+    close = [manifest.model(QAFM_FIXED_ALPHA, alpha) for alpha in (0.1234567, 0.1234568, 1, 0.1)]
+    assert [name.split("@")[1] for name in close] == ["0.1234567", "0.1234568", "1", "0.1"]
     assert manifest.model(QAFM_FIXED_ALPHA, 0.5) == f"{code}/qafm_fixed_alpha@0.5"
     assert manifest.model(QAFM) == f"{manifest.fingerprints[QAFM]}/qafm"
     with pytest.raises(ContractMismatch, match="qafm_fast"):

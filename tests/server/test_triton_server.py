@@ -64,6 +64,12 @@ def test_a_taken_port_is_named(repository, installed, endpoint, keyword):
         assert not server.running
 
 
+def test_one_port_for_two_endpoints_is_refused(repository, installed):
+    server = TritonServer(repository, http_port=18000, grpc_port=18000)
+    with pytest.raises(ServerFailed, match="a port of its own for each endpoint, got HTTP 18000, gRPC 18000"):
+        server.start()
+
+
 def test_a_taken_port_is_said_before_a_plan_is_built(repository, installed):
     """Here no plan can be built: whoever tries first fails for that."""
     with socket.socket() as taken:

@@ -20,7 +20,8 @@ from qafm.attributes import MISSING, SCHEMA
 from qafm.datasets.attribute_file import read_attributes
 from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID
 from qafm.datasets.degradations import Degradation
-from qafm.datasets.market1501 import ATTRIBUTE_FILE, FOLDERS, PUBLISHED_COUNTS, list_split, parse_name
+from qafm.datasets.folders import FOLDERS
+from qafm.datasets.market1501 import ATTRIBUTE_FILE, PUBLISHED_COUNTS, list_split, parse_name
 from qafm.errors import InvalidDataset, InvalidSettings
 from synthetic import FULL_SIZE, Recipe, make_dataset
 from synthetic.__main__ import app

@@ -202,3 +202,19 @@ def test_describe(client, peer, tmp_path):
     assert found["path"] == str(good)
     assert found["attributes"]["gender"]["value"] == "female"
     assert "bad.jpg: the image is damaged" in errors
+
+
+def test_describe_does_not_mix_two_models(client, peer, tmp_path, monkeypatch):
+    """A server that is replaced between two pictures, with no request in flight."""
+    peer.manifest = '{"checkpoint": "first"}'
+    answer = type(peer)._answer
+
+    def replaced(self, request, place):
+        self.manifest = '{"checkpoint": "second"}'
+        return answer(self, request, place)
+
+    monkeypatch.setattr(type(peer), "_answer", replaced)
+    for name in "ab":
+        (tmp_path / f"{name}.jpg").write_bytes(b"1")
+    code, output, errors = client("describe", tmp_path / "a.jpg", tmp_path / "b.jpg", "--url", peer.url)
+    assert code == 2 and not output and "has come back with another model" in errors

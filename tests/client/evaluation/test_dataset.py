@@ -57,29 +57,29 @@ def test_degradations_are_checked_before_anything_is_described(data):
     file = data / "degradations.json"
     recorded = dict.fromkeys(DESCRIBED, Degradation("none", 0.0))
     write_degradations(file, recorded)
-    read_dataset(data).require_degradations()
+    read_dataset(data).degradations()
 
     file.write_text(json.dumps({"images": {name: {"kind": "blur", "strength": 1.2} for name in DESCRIBED}}))
     with pytest.raises(InvalidDataset, match=rf"degradations\.json: image {NAMES[0]}: expected"):
-        read_dataset(data)
+        read_dataset(data).degradations()
 
     del recorded[NAMES[1]]
     write_degradations(file, recorded)
     with pytest.raises(InvalidDataset, match=f"says nothing of 1 of the images; the first is {NAMES[1]}"):
-        read_dataset(data).require_degradations()
+        read_dataset(data).degradations()
     # Junk is not described, nor are the queries after the limit.
-    read_dataset(data, limit=1).require_degradations()
+    read_dataset(data, limit=1).degradations()
     file.unlink()
-    read_dataset(data).require_degradations()
+    read_dataset(data).degradations()
 
 
 def test_the_same_check_holds_for_a_list_and_names_its_paths(data):
     (data / "mine.csv").write_text(f"path,pid,camid,split\n{NAMES[0]},ann,1,query\n./{NAMES[4]},ann,2,gallery\n")
     write_degradations(data / "degradations.json", dict.fromkeys([NAMES[0], NAMES[4]], Degradation("none", 0.0)))
-    read_dataset(data / "mine.csv").require_degradations()
+    read_dataset(data / "mine.csv").degradations()
     write_degradations(data / "degradations.json", {NAMES[0]: Degradation("none", 0.0)})
     with pytest.raises(InvalidDataset, match=f"the first is {NAMES[4]}"):
-        read_dataset(data / "mine.csv").require_degradations()
+        read_dataset(data / "mine.csv").degradations()
 
 
 def test_two_lists_in_one_folder_are_two_datasets_and_a_limit_is_no_other(data):

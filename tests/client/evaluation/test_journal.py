@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from contextlib import nullcontext
 
@@ -134,10 +135,28 @@ def test_the_journal_of_another_dataset_is_refused_and_stays(written, tmp_path, 
     assert written.read_bytes() == before
 
 
-def test_a_file_that_is_none_is_replaced(written, tmp_path):
-    written.write_text("something else")
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (b"something else\nand more\n", "got one that begins with b'something else"),
+        (b"QAFM descriptions 2\n[]\n", "does not say what it is of"),
+        (b"QAFM descriptions 2\n{}\n", "does not say what it is of"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_and_stays(written, tmp_path, head, message):
+    written.write_bytes(head)
+    with pytest.raises(InvalidSettings, match=message), journal(tmp_path):
+        pass
+    assert written.read_bytes() == head
+
+
+def test_what_a_newer_version_adds_to_the_head_is_passed_over(written, tmp_path):
+    magic, line, records = written.read_bytes().split(b"\n", 2)
+    head = json.loads(line)
+    head |= {"more": 1, "dataset": head["dataset"] | {"more": 2}}
+    written.write_bytes(b"\n".join((magic, json.dumps(head).encode(), records)))
     with journal(tmp_path) as kept:
-        assert rows(kept) == []
+        assert rows(kept) == [0, 2]
 
 
 def test_a_journal_of_a_newer_format_is_refused_and_stays(written, tmp_path):

@@ -29,6 +29,7 @@ def folder(tmp_path):
         (crops / name).parent.mkdir(parents=True, exist_ok=True)
         (crops / name).write_bytes(picture)
     (crops / "notes.txt").write_text("no picture")
+    (crops / "folder.jpg").mkdir()
     (tmp_path / "query.jpg").write_bytes(b"1 query")
     return crops
 
@@ -155,6 +156,11 @@ def test_a_name_pattern_chooses_crops_and_says_who_they_are(client, peer, tmp_pa
         "search", tmp_path / "query.jpg", "--gallery", crops, "--url", peer.url, "--name-pattern", "("
     )
     assert code == 2 and "is not a regular expression" in errors
+    ids = np.array([1])
+    write_descriptors(tmp_path / "kept.npz", Descriptors(one_hot(1), ids, ids, np.array(["a.jpg"])))
+    kept = ("--gallery", tmp_path / "kept.npz", "--name-pattern", "(?P<pid>.*)")
+    code, _, errors = client("search", tmp_path / "query.jpg", *kept, "--url", peer.url)
+    assert code == 2 and "is no folder" in errors
 
 
 def test_another_model_half_way_leaves_no_result(client, peer, folder, tmp_path, monkeypatch):
