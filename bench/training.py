@@ -12,6 +12,7 @@ Full ResNet-50, 384x128, batches of the `synthetic` preset's size:
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -26,10 +27,11 @@ from torch import Tensor
 
 from bench.measure import conclude, describe_machine, interleave, ratio
 from synthetic import Recipe, make_dataset
-from train.data import Batch, Batches, load_training_data
+from train.batches import Batch, Batches
+from train.data import TrainingData, load_training_data
 from train.launch import launch
 from train.networks import APAN, build_trunk
-from train.settings import load_preset
+from train.settings import Settings, load_preset
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import Stage
@@ -50,58 +52,9 @@ def main(
     """Time the training steps against each other."""
     console = Console()
     settings = load_preset("synthetic")
-    fabric = launch()
     with tempfile.TemporaryDirectory() as folder:
-        identities = 2 * settings.identities_per_batch
-        images = -(-steps * settings.batch_size // identities) + 1
-        # A tenth of the identities is held out.
-        make_dataset(
-            Recipe(train_identities=identities + 2, images_per_identity=images, test_identities=2), Path(folder)
-        )
-        data = load_training_data(Path(folder), settings.seed)
-        batches = Batches(data, settings, "iqa")
-        batch = next(batches.epoch(0)).to(fabric.device)
-
-        trained = IQAStage(settings, fabric, len(data.pids))
-        plain = PlainIQAStage(settings.model_copy(update={"precision": "float32"}), fabric, len(data.pids))
-        for network in plain.networks.values():
-            network.to(memory_format=torch.contiguous_format)
-        joint = JointStage(
-            settings,
-            fabric,
-            identities=len(data.pids),
-            apn_trunk=build_trunk(settings.network),
-            apan=APAN(build_trunk(settings.network), settings.network.channels),
-            q=np.zeros(len(data.crops), np.float32),
-            held_out_q=np.zeros(len(data.held_out), np.float32),
-            mu=0.0,
-            sigma=1.0,
-        )
-
-        def step(stage: Stage, batch: Batch) -> None:
-            # In the first epoch at full resolution. Reading the losses waits for a GPU to have done the work.
-            _ = [float(loss.detach()) for loss in stage.step(batch, stage.schedule.small_epochs).values()]
-
-        def from_memory() -> None:
-            for _ in range(steps):
-                step(trained, batch)
-
-        def from_disk() -> None:
-            with closing(batches.epoch(0)) as epoch:
-                for loaded in islice(epoch, steps):
-                    step(trained, loaded.to(fabric.device))
-
-        seconds = interleave(
-            {
-                "float32": lambda: step(plain, batch),
-                "bfloat16": lambda: step(trained, batch),
-                "from memory": from_memory,
-                "from disk": from_disk,
-                "joint": lambda: step(joint, batch),
-            },
-            rounds,
-            console=console,
-        )
+        data = _draw_dataset(Path(folder), settings, steps)
+        seconds = interleave(_variants(data, settings, steps), rounds, console=console)
     ratios = [
         ratio(seconds, "float32", "bfloat16", promised="at least 2.2"),
         ratio(seconds, "from disk", "from memory", promised="at most 1.05"),
@@ -121,6 +74,59 @@ def main(
         batch=settings.batch_size,
         seconds=seconds,
     )
+
+
+def _draw_dataset(folder: Path, settings: Settings, steps: int) -> TrainingData:
+    """A drawn dataset in `folder` with at least `steps` batches."""
+    identities = 2 * settings.identities_per_batch
+    images = -(-steps * settings.batch_size // identities) + 1
+    # A tenth of the identities is held out.
+    make_dataset(Recipe(train_identities=identities + 2, images_per_identity=images, test_identities=2), folder)
+    return load_training_data(folder, settings.seed)
+
+
+def _variants(data: TrainingData, settings: Settings, steps: int) -> dict[str, Callable[[], None]]:
+    """What is timed, by name."""
+    fabric = launch()
+    batches = Batches(data, settings, "iqa")
+    batch = next(batches.epoch(0)).to(fabric.device)
+    trained = IQAStage(settings, fabric, len(data.pids))
+    plain = PlainIQAStage(settings.model_copy(update={"precision": "float32"}), fabric, len(data.pids))
+    for network in plain.networks.values():
+        network.to(memory_format=torch.contiguous_format)
+    joint = JointStage(
+        settings,
+        fabric,
+        identities=len(data.pids),
+        apn_trunk=build_trunk(settings.network),
+        apan=APAN(build_trunk(settings.network), settings.network.channels),
+        q=np.zeros(len(data.crops), np.float32),
+        held_out_q=np.zeros(len(data.held_out), np.float32),
+        mu=0.0,
+        sigma=1.0,
+    )
+
+    def from_memory() -> None:
+        for _ in range(steps):
+            _step(trained, batch)
+
+    def from_disk() -> None:
+        with closing(batches.epoch(0)) as epoch:
+            for loaded in islice(epoch, steps):
+                _step(trained, loaded.to(fabric.device))
+
+    return {
+        "float32": lambda: _step(plain, batch),
+        "bfloat16": lambda: _step(trained, batch),
+        "from memory": from_memory,
+        "from disk": from_disk,
+        "joint": lambda: _step(joint, batch),
+    }
+
+
+def _step(stage: Stage, batch: Batch) -> None:
+    # In the first epoch at full resolution. Reading the losses waits for a GPU to have done the work.
+    _ = [float(loss.detach()) for loss in stage.step(batch, stage.schedule.small_epochs).values()]
 
 
 if __name__ == "__main__":

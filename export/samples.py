@@ -43,7 +43,7 @@ def load_samples(run: Path, data: Path | None) -> Samples:
         raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
     seed = load_run_settings(run).seed
     loaded = load_training_data(root, seed)
-    if loaded.description()["sha256"] != trained_on["sha256"]:
+    if not loaded.is_described_by(trained_on):
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
     held_out = sorted(loaded.held_out, key=lambda crop: crop.pid)[:HELD_OUT_CROPS]
     if len({(crop.pid, crop.camid) for crop in held_out}) == len({crop.pid for crop in held_out}):

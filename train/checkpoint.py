@@ -46,7 +46,7 @@ class Checkpoint:
     scaler: dict[str, Any]
 
     def restore(self, networks: Mapping[str, nn.Module]) -> None:
-        """Load the weights strictly: every one, none left over. Raises InvalidCheckpoint."""
+        """Load the weights. All of them must be there and fit, and none may be left over. Raises InvalidCheckpoint."""
         for name, network in networks.items():
             if name not in self.networks:
                 raise InvalidCheckpoint(f"the {self.stage} checkpoint has no network {name!r}")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from qafm.datasets.crops import Crop
 from qafm.errors import InvalidCheckpoint
+from train.batches import Batches
 from train.checkpoint import (
     DATA_FILE,
     SETTINGS_FILE,
@@ -21,7 +22,7 @@ from train.checkpoint import (
     load_finished_checkpoint,
     load_run_settings,
 )
-from train.data import Batches, TrainingData, load_training_data
+from train.data import TrainingData, load_training_data
 from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
@@ -58,6 +59,9 @@ def train(
         name: Batches(data, settings, name, rank=fabric.global_rank, processes=fabric.world_size) for name in STAGES
     }
     # What can be refused is refused before the folder holds a run.
+    if stage:
+        for name in _predecessors(stage, settings):
+            load_finished_checkpoint(run, name)
     if settings.pretrained:
         load_trunk_weights(build_trunk(settings.network), settings.weights)
     if fabric.is_global_zero:
@@ -82,9 +86,15 @@ def train(
         train_stage(built, batches.pop(name), run, resume=resume, console=console)
 
 
+def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]:
+    """The stages that a stage starts from."""
+    if stage == "joint":
+        return ("iqa", "apan")
+    return ("iqa",) if stage == "apan" and not settings.pretrained else ()
+
+
 def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:
-    """Make the run's folder, or hold the one that is there against what is asked for."""
-    description = data.description()
+    """Make the run's folder; if it is there already, check that its settings and data are those asked for."""
     if (run / SETTINGS_FILE).is_file():
         if not resume and stage is None:
             raise InvalidCheckpoint(f"{run} holds a run already; go on with --resume, or choose another --out")
@@ -94,19 +104,21 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
                 "or choose another --out"
             )
         # The folder may have been moved: what is in it counts.
-        if json.loads((run / DATA_FILE).read_text())["sha256"] != description["sha256"]:
+        if not data.is_described_by(json.loads((run / DATA_FILE).read_text())):
             raise InvalidCheckpoint(
-                f"{run / DATA_FILE}: the run was started on other data; use the same --data, or choose another --out"
+                f"{run / DATA_FILE}: the run was started on other data: other pictures, labels or attributes; use the "
+                "same --data, or choose another --out"
             )
     run.mkdir(parents=True, exist_ok=True)
+    # In today's format, where an earlier version made the run.
     with whole_file(run / DATA_FILE) as file:
-        file.write(json.dumps(description, indent=2).encode())
+        file.write(json.dumps(data.description(), indent=2).encode())
     # Last: with it the folder holds a run.
     save_settings(settings, run / SETTINGS_FILE)
 
 
 def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
-    """Remove what was made from a stage that is about to be trained, and with `itself` what it left itself."""
+    """Remove what later stages made from a stage that is about to be trained, and with `itself` its own files too."""
     later = STAGES[STAGES.index(stage) + 1 :]
     for name in (stage, *later) if itself else later:
         for best in (False, True):

@@ -13,7 +13,7 @@ _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 def require_precision(precision: Precision, device: torch.device) -> None:
     """Raises InvalidSettings for float16 without a GPU."""
     if precision == "float16" and device.type == "cpu":
-        raise InvalidSettings("precision float16: expected a GPU, found none; on a CPU use bfloat16 or float32")
+        raise InvalidSettings("precision float16: expected a GPU, got none; on a CPU use bfloat16 or float32")
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

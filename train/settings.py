@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from qafm.errors import InvalidSettings
 from train.files import whole_file
@@ -77,6 +77,20 @@ class Settings(_Frozen):
     apan: StageSettings = StageSettings()
     joint: JointSettings = JointSettings()
 
+    @model_validator(mode="after")
+    def _leaves_epochs_in_which_the_branches_learn(self) -> Settings:
+        joint = self.joint
+        frozen = joint.frozen_epochs if self.pretrained else 0
+        if frozen + joint.settling_epochs >= joint.epochs:
+            named = f"joint.settling_epochs ({joint.settling_epochs})"
+            if self.pretrained:
+                named = f"joint.frozen_epochs ({frozen}), which counts with pretrained weights, and {named}"
+            raise ValueError(
+                f"{named} must together be below joint.epochs ({joint.epochs}): both branches stand still in these "
+                "epochs, and would never learn; lower them, or train for more epochs"
+            )
+        return self
+
     @property
     def batch_size(self) -> int:
         return self.identities_per_batch * self.images_per_identity
@@ -124,6 +138,8 @@ def save_settings(settings: Settings, path: Path) -> None:
 
 
 def _explain(problem: Any) -> str:
+    if problem["type"] == "value_error":  # of a validator above, whose message names the settings
+        return str(problem["ctx"]["error"])
     *parents, key = problem["loc"]
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":

@@ -40,7 +40,7 @@ def validate(
         camids=np.array([crop.camid for crop in crops]),
     )
     try:
-        found = evaluate(described, described)
+        metrics = evaluate(described, described)
     except InvalidDescriptors:
         return {}
-    return {"mAP": found.mAP, "rank1": found.rank1}
+    return {"mAP": metrics.mAP, "rank1": metrics.rank1}

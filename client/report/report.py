@@ -66,6 +66,7 @@ class Report:
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
             "verification": [asdict(point) for point in self.verification],
             "attributes": {name: asdict(head) for name, head in self.attributes.items()},
+            "distance": "euclidean",
             "protocol": PROTOCOL,
             "data": self.data,
             "dataset": asdict(self.dataset),

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from train.data import Batches, load_training_data
+from train.batches import Batches
+from train.data import load_training_data
 from train.launch import launch
 from train.networks import APAN, build_trunk
 from train.settings import load_preset

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qafm.attributes import SCHEMA
-from train.data import Batch
+from train.batches import Batch
 from train.launch import launch
 from train.networks import APAN, build_trunk
 from train.settings import Settings, WeightingKind, load_preset

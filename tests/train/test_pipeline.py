@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from qafm.datasets.attribute_file import read_attributes, write_attributes
 from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidSettings, TrainingFailed
 from synthetic import Recipe, make_dataset
+from train.batches import Batches, identity_batches
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
-from train.data import Batches, identity_batches, load_training_data
+from train.data import load_training_data
 from train.pipeline import train
 from train.settings import Settings, load_preset, save_settings
 from train.stages.iqa import IQAStage
@@ -211,7 +214,8 @@ def test_killed_while_a_file_is_put_in_place_and_resumed_ends_the_same(dataset, 
 
 
 def test_what_is_refused_leaves_no_run(dataset, tmp_path):
-    settings = Settings.model_validate(SETTINGS.model_dump() | {"weights": str(tmp_path / "absent.pth")})
+    weights = {"weights": str(tmp_path / "absent.pth"), "joint": SETTINGS.joint.model_dump() | {"frozen_epochs": 0}}
+    settings = Settings.model_validate(SETTINGS.model_dump() | weights)
     with pytest.raises(InvalidCheckpoint, match=r"absent\.pth: cannot be read"):
         train(settings, dataset, tmp_path / "run", console=QUIET)
     assert not (tmp_path / "run").exists()
@@ -244,7 +248,7 @@ def test_the_curves_are_those_of_the_metrics(dataset, finished, tmp_path, monkey
 
 def test_float16_needs_a_gpu_and_leaves_nothing_behind(dataset, tmp_path):
     settings = Settings.model_validate(SETTINGS.model_dump() | {"precision": "float16"})
-    with pytest.raises(InvalidSettings, match="float16: expected a GPU, found none"):
+    with pytest.raises(InvalidSettings, match="float16: expected a GPU, got none"):
         train(settings, dataset, tmp_path / "run", console=QUIET)
     assert not (tmp_path / "run").exists()
 
@@ -263,6 +267,69 @@ def test_a_run_goes_on_only_with_the_data_it_began_with(finished, tmp_path):
     with pytest.raises(InvalidCheckpoint, match="other data"):
         train(SETTINGS, tmp_path, finished, resume=True, console=QUIET)
     assert (finished / "data.json").read_text() == before
+
+
+def corrected(dataset: Path, folder: Path) -> Path:
+    """The same pictures, but one person of the training has another gender."""
+    attributes = read_attributes(dataset / "market_attribute.mat", "train")
+    pid = load_training_data(dataset, SETTINGS.seed).pids[0]
+    attributes[pid] = np.array(attributes[pid])
+    attributes[pid][0] = 1 - attributes[pid][0]
+    folder.mkdir()
+    (folder / "bounding_box_train").symlink_to(dataset / "bounding_box_train")
+    write_attributes(folder / "market_attribute.mat", attributes, attributes)
+    return folder
+
+
+def test_a_run_goes_on_only_with_the_attributes_it_began_with(dataset, finished, tmp_path):
+    other = corrected(dataset, tmp_path / "corrected")
+    with pytest.raises(InvalidCheckpoint, match=r"data\.json: .* other data: other pictures, labels or attributes"):
+        train(SETTINGS, other, finished, resume=True, console=QUIET)
+
+
+def test_a_run_of_the_earlier_version_goes_on_and_is_held_to_its_attributes_from_then_on(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    record = tmp_path / "run" / "data.json"
+    files = sorted((path.name, path.stat().st_size) for path in (dataset / "bounding_box_train").glob("*.jpg"))
+    # As that version wrote it.
+    earlier = {key: value for key, value in json.loads(record.read_text()).items() if key != "format"}
+    earlier |= {"sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
+    record.write_text(json.dumps(earlier))
+    train(SETTINGS, dataset, tmp_path / "run", resume=True, console=QUIET)
+    assert json.loads(record.read_text()) == load_training_data(dataset, SETTINGS.seed).description()
+    with pytest.raises(InvalidCheckpoint, match="other data"):
+        train(SETTINGS, corrected(dataset, tmp_path / "corrected"), tmp_path / "run", resume=True, console=QUIET)
+
+    record.write_text(json.dumps(earlier | {"sha256": "0" * 64}))
+    with pytest.raises(InvalidCheckpoint, match="other data"):
+        train(SETTINGS, dataset, tmp_path / "run", resume=True, console=QUIET)
+
+
+def test_a_run_of_a_newer_version_is_refused(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    record = json.loads((tmp_path / "data.json").read_text())
+    (tmp_path / "data.json").write_text(json.dumps(record | {"format": 3}))
+    with pytest.raises(InvalidCheckpoint, match=r"data\.json is of format 3, expected 2 or an earlier one"):
+        train(SETTINGS, dataset, tmp_path, resume=True, console=QUIET)
+
+
+def test_the_fingerprint_is_of_all_that_training_reads_but_the_pixels(dataset):
+    data = load_training_data(dataset, SETTINGS.seed)
+    attributes = data.attributes.copy()
+    attributes[1, 2] = 1 - attributes[1, 2]
+    swapped = (data.crops[1], data.crops[0], *data.crops[2:])
+    elsewhere = replace(data.crops[0], camid=data.crops[0].camid + 1)
+    somebody_else = replace(data.held_out[0], pid=data.held_out[0].pid + 1)
+    changed = [
+        replace(data, attributes=attributes),
+        replace(data, crops=data.crops[1:], attributes=data.attributes[1:]),
+        replace(data, crops=(elsewhere, *data.crops[1:])),
+        replace(data, held_out=(somebody_else, *data.held_out[1:])),
+    ]
+    assert len({data.fingerprint(), *(other.fingerprint() for other in changed)}) == 5
+    assert not any(other.is_described_by(data.description()) for other in changed)
+    same = replace(data, crops=swapped, attributes=data.attributes[[1, 0, *range(2, len(swapped))]], folder=Path("a"))
+    assert same.is_described_by(data.description())
 
 
 def test_training_a_stage_again_forgets_what_was_made_from_it(dataset, finished, tmp_path):
@@ -284,9 +351,20 @@ def test_metrics_have_one_line_a_step_and_one_a_validation(dataset, finished, tm
     assert all(0 < line["validation"]["mAP"] <= 1 for line in lines if "validation" in line)
 
 
-def test_a_stage_needs_the_one_before(dataset, tmp_path):
+@pytest.mark.parametrize("stage", ["apan", "joint"])
+def test_a_stage_needs_the_one_before_and_leaves_no_run_without_it(dataset, tmp_path, stage):
     with pytest.raises(InvalidCheckpoint, match=r"iqa\.pt: no such checkpoint"):
+        train(SETTINGS, dataset, tmp_path / "run", stage=stage, console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_is_refused_before_what_the_run_has_of_it_is_lost(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    checkpoint_path(tmp_path, "apan").unlink()
+    left = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(InvalidCheckpoint, match=r"apan\.pt: no such checkpoint"):
         train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "replaced"])

@@ -17,8 +17,9 @@ import torch
 from qafm.errors import InvalidSettings
 from synthetic import Recipe, make_dataset
 from tests.support.one_step import SETTINGS, gradients
+from train.batches import Batches
 from train.checkpoint import load_finished_checkpoint
-from train.data import Batches, load_training_data
+from train.data import load_training_data
 from train.launch import launch
 from train.settings import Settings, save_settings
 

@@ -32,6 +32,17 @@ def test_the_presets_are_the_contracts_and_market1501_is_the_papers():
         ("learning_rate: fast", "learning_rate = 'fast': .* valid number"),
         ("network: {blocks: [1, 1]}", "network.blocks"),
         ("precision: int8", "precision = 'int8': .*'bfloat16'"),
+        (
+            "joint: {epochs: 8}",
+            r"settings\.yaml: joint\.frozen_epochs \(10\), .* and joint\.settling_epochs \(0\) must together be below "
+            r"joint\.epochs \(8\)",
+        ),
+        ("joint: {epochs: 14, settling_epochs: 4}", r"\(10\), .* joint\.settling_epochs \(4\) must .* \(14\)"),
+        ("weights: some.pth\njoint: {epochs: 8}", r"joint\.frozen_epochs \(10\)"),
+        (
+            "weights: none\njoint: {epochs: 8, settling_epochs: 8}",
+            r"settings\.yaml: joint\.settling_epochs \(8\) must .* joint\.epochs \(8\)",
+        ),
         ("- a list", "expected a mapping"),
         ("a: [", "cannot be read as settings"),
     ],
@@ -41,6 +52,18 @@ def test_a_wrong_setting_names_the_file_the_key_and_what_was_expected(tmp_path, 
     path.write_text(text)
     with pytest.raises(InvalidSettings, match=message):
         load_settings(path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"joint": {"epochs": 11}},
+        {"joint": {"epochs": 15, "settling_epochs": 4}},
+        {"weights": "none", "joint": {"epochs": 8, "settling_epochs": 7}},
+    ],
+)
+def test_one_epoch_in_which_the_branches_learn_is_enough(settings):
+    assert Settings.model_validate(settings).joint.epochs == settings["joint"]["epochs"]
 
 
 def test_an_unknown_preset_lists_the_known():

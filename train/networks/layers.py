@@ -1,4 +1,4 @@
-"""What more than one of the networks is built from."""
+"""Layers that several of the networks are built from."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from train.data import Batch
+from train.batches import Batch
 from train.losses import attribute_loss
 from train.networks import APAN, Trunk
 from train.settings import Settings

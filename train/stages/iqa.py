@@ -6,7 +6,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from qafm.contract import FEATURE_SIZE
-from train.data import Batch
+from train.batches import Batch
 from train.losses import identity_loss, triplet_loss
 from train.networks import IQA, build_trunk
 from train.networks.layers import IdentityNeck

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
-from train.data import Batch
+from train.batches import Batch
 from train.losses import alpha_loss, attribute_loss, identity_loss, part_loss, triplet_loss
 from train.networks import APAN, APN, Fusion, Trunk
 from train.networks.apn import APNClassifiers
@@ -112,7 +112,8 @@ class JointStage(Stage):
             return self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
 
     def frozen(self, epoch: int) -> bool:
-        """Whether the branches stand still in this epoch: pretrained ones at first, all while the rest settles."""
+        """Whether both branches keep their weights in this epoch: in the first `frozen_epochs` if they are pretrained,
+        and in the last `settling_epochs` always."""
         joint = self.settings.joint
         settling = epoch >= joint.epochs - joint.settling_epochs
         return settling or (self.settings.pretrained and epoch < joint.frozen_epochs)

@@ -6,7 +6,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from qafm.errors import InvalidCheckpoint, TrainingFailed
+from train.batches import Batch, Batches
 from train.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from train.data import Batch, Batches
 from train.metrics_log import MetricsLog
 from train.networks import Pixels
 from train.precision import autocast, gradient_scaler
@@ -113,46 +114,62 @@ def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, cons
     if resume and checkpoint_path(run, stage.name).is_file():
         done, best = _restore(stage, run, pids)
     steps, epochs = len(batches), stage.schedule.epochs
-    columns = (
-        TextColumn(f"{stage.name:>5}"),
+    with (
+        MetricsLog(run, stage.name, done * steps, enabled=fabric.is_global_zero) as log,
+        _progress(stage.name, console) as progress,
+    ):
+        bar = progress.add_task(stage.name, total=epochs * steps, completed=done * steps, losses="", speed=0.0)
+        for epoch in range(done, epochs):
+            started = time.perf_counter()
+            means = _train_epoch(stage, batches, epoch, log, partial(progress.update, bar, advance=1))
+            validation = _validate(stage, batches)
+            log.write((epoch + 1) * steps - 1, validation=validation)
+            log.flush()
+            improved = validation.get("mAP", 0.0) >= best
+            best = max(best, validation.get("mAP", 0.0))
+            if fabric.is_global_zero:
+                save_checkpoint(run, _snapshot(stage, epoch + 1, pids, best), best=improved)
+            fabric.barrier()
+            # The bar shows only on a terminal; these lines stay in a log too.
+            took = f"{time.perf_counter() - started:.0f} s"
+            measured = _shown(means | validation)
+            console.print(f"{stage.name} epoch {epoch + 1}/{epochs}, {took}: {measured}", highlight=False)
+
+
+def _progress(name: str, console: Console) -> Progress:
+    return Progress(
+        TextColumn(f"{name:>5}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]:5.1f} images/s"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
+        console=console,
     )
-    with (
-        MetricsLog(run, stage.name, done * steps, enabled=fabric.is_global_zero) as log,
-        Progress(*columns, console=console) as progress,
-    ):
-        bar = progress.add_task(stage.name, total=epochs * steps, completed=done * steps, losses="", speed=0.0)
-        for epoch in range(done, epochs):
-            for network in stage.networks.values():
-                network.train()
-            started = epoch_started = time.perf_counter()
-            sums: Counter[str] = Counter()
-            for number, batch in enumerate(batches.epoch(epoch)):
-                # The middle of the step: neither the first nor the last one has a rate of 0.
-                rate = _set_rates(stage, epoch + (number + 0.5) / steps)
-                losses = _finite(stage.step(batch.to(stage.device), epoch), stage, epoch, number)
-                now = time.perf_counter()
-                speed, started = fabric.world_size * len(batch.rows) / (now - started), now
-                log.write(epoch * steps + number, images_per_s=round(speed, 2), rate=rate, loss=losses)
-                sums.update(losses)
-                progress.update(bar, advance=1, losses=_shown(losses), speed=speed)
-            _require_finite_weights(stage, epoch)
-            found = _validate(stage, batches)
-            log.write((epoch + 1) * steps - 1, validation=found)
-            log.flush()
-            improved = found.get("mAP", 0.0) >= best
-            best = max(best, found.get("mAP", 0.0))
-            if fabric.is_global_zero:
-                save_checkpoint(run, _snapshot(stage, epoch + 1, pids, best), best=improved)
-            fabric.barrier()
-            # The bar shows only on a terminal; these lines stay in a log too.
-            means = _shown({name: total / steps for name, total in sums.items()} | found)
-            took = f"{time.perf_counter() - epoch_started:.0f} s"
-            console.print(f"{stage.name} epoch {epoch + 1}/{epochs}, {took}: {means}", highlight=False)
+
+
+def _train_epoch(
+    stage: Stage, batches: Batches, epoch: int, log: MetricsLog, show: Callable[..., None]
+) -> dict[str, float]:
+    """Train on every batch of an epoch; returns the mean of each loss by name.
+
+    `show` is called after each batch, with the `losses` in words and the `speed` in images/s.
+    """
+    for network in stage.networks.values():
+        network.train()
+    steps, sums = len(batches), Counter[str]()
+    started = time.perf_counter()
+    for number, batch in enumerate(batches.epoch(epoch)):
+        # The middle of the step: neither the first nor the last one has a rate of 0.
+        rate = _set_rates(stage, epoch + (number + 0.5) / steps)
+        losses = _finite(stage.step(batch.to(stage.device), epoch), stage, epoch, number)
+        now = time.perf_counter()
+        speed, started = stage.fabric.world_size * len(batch.rows) / (now - started), now
+        log.write(epoch * steps + number, images_per_s=round(speed, 2), rate=rate, loss=losses)
+        sums.update(losses)
+        show(losses=_shown(losses), speed=speed)
+    _require_finite_weights(stage, epoch)
+    return {name: total / steps for name, total in sums.items()}
 
 
 def _validate(stage: Stage, batches: Batches) -> dict[str, float]:
@@ -162,8 +179,8 @@ def _validate(stage: Stage, batches: Batches) -> dict[str, float]:
     for network in stage.networks.values():
         network.eval()
     with torch.inference_mode(), stage.autocast():
-        found = validate(stage.describe, batches.data.held_out, device=stage.device)
-    return {name: round(value, 5) for name, value in found.items()}
+        metrics = validate(stage.describe, batches.data.held_out, device=stage.device)
+    return {name: round(value, 5) for name, value in metrics.items()}
 
 
 def _shown(values: Mapping[str, float]) -> str:
