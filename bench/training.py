@@ -21,11 +21,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from bench.measure import conclude, describe_machine, interleave, ratio
+from bench.measure import ROUNDS, Out, Rounds, compare
 from synthetic import Recipe, make_dataset
 from train.batches import Batch, Batches
 from train.data import TrainingData, load_training_data
@@ -45,35 +43,29 @@ class PlainIQAStage(IQAStage):
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to take the median of.")] = 7,
+    rounds: Rounds = ROUNDS,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the short epoch that the loader is measured in.")] = 8,
-    out: Annotated[Path, typer.Option(help="Where the result goes, as JSON.")] = Path("build/bench/training.json"),
+    out: Out = Path("build/bench/training.json"),
 ) -> None:
     """Time the training steps against each other."""
-    console = Console()
     settings = load_preset("synthetic")
     with tempfile.TemporaryDirectory() as folder:
         data = _draw_dataset(Path(folder), settings, steps)
-        seconds = interleave(_variants(data, settings, steps), rounds, console=console)
-    ratios = [
-        ratio(seconds, "float32", "bfloat16", promised="at least 2.2"),
-        ratio(seconds, "from disk", "from memory", promised="at most 1.05"),
-        ratio(seconds, "joint", "bfloat16"),
-    ]
-    table = Table("", "median s", title=f"training, full width, batch {settings.batch_size}")
-    for name, each in seconds.items():
-        table.add_row(name + (f", {steps} steps" if name.startswith("from") else ""), f"{np.median(each):.2f}")
-    console.print(table)
-    conclude(
-        console,
-        out,
-        describe_machine(("torch", "torchvision")) | {"threads": torch.get_num_threads()},
-        ratios,
-        rounds=rounds,
-        steps=steps,
-        batch=settings.batch_size,
-        seconds=seconds,
-    )
+        compare(
+            _variants(data, settings, steps),
+            rounds,
+            title=f"full width, batch {settings.batch_size}; from memory and from disk {steps} steps",
+            ratios=[
+                ("float32", "bfloat16", "at least 2.2"),
+                ("from disk", "from memory", "at most 1.05"),
+                ("joint", "bfloat16", ""),
+            ],
+            out=out,
+            packages=("torch", "torchvision"),
+            threads=torch.get_num_threads(),
+            steps=steps,
+            batch=settings.batch_size,
+        )
 
 
 def _draw_dataset(folder: Path, settings: Settings, steps: int) -> TrainingData:
