@@ -95,6 +95,21 @@ def test_another_weighting_is_another_model_where_alpha_is_not_given(exported_re
 
 
 @exports
+def test_another_graph_for_tensorrt_is_another_model(exported_repository, tmp_path):
+    """`--config-name tensorrt` serves that one."""
+    repository = tmp_path / "models"
+    shutil.copytree(exported_repository, repository)
+    weighting = load_weighting(repository / "alpha" / "1" / "alpha.npz")
+    precisions = dict.fromkeys(GRAPHS, "fp32")
+    names = []
+    for content in (None, b"one dialect", b"another"):
+        if content:
+            (repository / "iqa" / "1" / "tensorrt.onnx").write_bytes(content)
+        names.append(manifest_of(repository, weighting, precisions, origin={}, gates={}).model(QAFM))
+    assert len(set(names)) == 3
+
+
+@exports
 def test_nothing_that_is_served_says_where_it_was_made(exported_repository):
     for path in exported_repository.rglob("*.onnx"):
         assert folders_in(onnx.load(path)) == [], path
@@ -141,7 +156,7 @@ def run(tmp_path) -> Path:
 
 
 def origin(run: Path, weights: str) -> dict[str, Any]:
-    save_settings(load_preset("demo", weights=weights), run / "settings.yaml")
+    save_settings(load_preset("market1501", weights=weights), run / "settings.yaml")
     return origin_of(run)
 
 
