@@ -18,7 +18,7 @@ from bench.measure import interleave, ratio
 
 @pytest.mark.parametrize("name", ["ranking", "serving", "training"])
 def test_a_benchmark_says_how_it_is_used(name):
-    """In this process: loading PyTorch once is enough. `bench.views` sets the environment; it runs in one of its own."""
+    """In this process: loading PyTorch once is enough. `bench.views` sets the environment, so it has its own."""
     app = typer.Typer()
     app.command()(importlib.import_module(f"bench.{name}").main)
     done = CliRunner().invoke(app, ["--help"])
