@@ -114,7 +114,7 @@ def load_run_settings(run: Path) -> Settings:
     path = run / SETTINGS_FILE
     if not path.is_file():
         raise InvalidCheckpoint(f"{run}: not a training run (no {SETTINGS_FILE}); make one with `python -m train`")
-    return load_settings(path)
+    return load_settings(path, of_a_run=True)
 
 
 def load_networks(run: Path, *, best: bool = False) -> Networks:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from qafm.errors import InvalidSettings
 from train.files import whole_file
 
+_OF_A_RUN = "of a run"
 PRESETS = Path(__file__).parent / "presets"
 STAGES = ("iqa", "apan", "joint")
 StageName = Literal["iqa", "apan", "joint"]
@@ -78,7 +79,9 @@ class Settings(_Frozen):
     joint: JointSettings = JointSettings()
 
     @model_validator(mode="after")
-    def _leaves_epochs_in_which_the_branches_learn(self) -> Settings:
+    def _leaves_epochs_in_which_the_branches_learn(self, info: ValidationInfo) -> Settings:
+        if info.context == _OF_A_RUN:
+            return self
         joint = self.joint
         frozen = joint.frozen_epochs if self.pretrained else 0
         if frozen + joint.settling_epochs >= joint.epochs:
@@ -118,8 +121,11 @@ def load_preset(name: str, **overrides: Any) -> Settings:
     )
 
 
-def load_settings(path: Path, **overrides: Any) -> Settings:
-    """Read a settings file. Raises InvalidSettings that names the file, the key and what was expected of it."""
+def load_settings(path: Path, *, of_a_run: bool = False, **overrides: Any) -> Settings:
+    """Read a settings file. Raises InvalidSettings that names the file, the key and what was expected of it.
+
+    of_a_run: of one that an earlier version may have trained, with settings that are refused today.
+    """
     try:
         loaded = yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -127,7 +133,7 @@ def load_settings(path: Path, **overrides: Any) -> Settings:
     if not isinstance(loaded, dict):
         raise InvalidSettings(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
     try:
-        return Settings.model_validate(loaded | overrides)
+        return Settings.model_validate(loaded | overrides, context=_OF_A_RUN if of_a_run else None)
     except ValidationError as error:
         raise InvalidSettings("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from qafm.errors import InvalidSettings
+from train.checkpoint import load_run_settings
 from train.settings import Settings, load_preset, load_settings, preset_names, save_settings
 
 
@@ -80,3 +81,11 @@ def test_a_preset_of_ones_own_is_a_path(tmp_path):
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Settings().seed = 3
+
+
+def test_a_run_of_an_earlier_version_is_still_read(tmp_path):
+    """Its branches never learnt, but what it has can be exported as before."""
+    (tmp_path / "settings.yaml").write_text("weights: some.pth\njoint: {epochs: 8}")
+    assert load_run_settings(tmp_path).joint.epochs == 8
+    with pytest.raises(InvalidSettings):
+        load_settings(tmp_path / "settings.yaml")
