@@ -14,7 +14,6 @@ Each is applied alone, to the crop at its own resolution, rounded to uint8 once,
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from PIL import Image
 
 from qafm.contract import HEIGHT, PERTURBATION_COUNT, VIEW_COUNT, WIDTH
 from qafm.errors import QafmError
+from qafm.files import write_json
 from qafm.images import decode, resize
 from qafm.resampling import blackened
 
@@ -261,7 +261,7 @@ def write_views(image: Path, out: Path) -> None:
         entry["file"] = f"{entry['index']:02d}-{entry['name']}.png".replace("%", "pct").replace("+", "plus")
         Image.fromarray(view).save(out / str(entry["file"]))
     manifest = {"image": image.name, "height": HEIGHT, "width": WIDTH, "views": entries}
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_json(out / "manifest.json", manifest)
 
 
 def main(arguments: list[str] | None = None) -> int:
