@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +122,7 @@ def test_a_repository_that_cannot_be_written_says_so(repository, tensorrt, monke
     def refuse(*_args, **_kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr("server.plans.whole_file", refuse)
     reported = []
     with pytest.raises(ServerFailed, match=r"model\.plan.*Read-only.*writable"):
         ensure_plans(repository, ["fusion"], tensorrt=tensorrt, compute_capability=CAPABILITY, report=reported.append)
