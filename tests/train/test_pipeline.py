@@ -28,6 +28,8 @@ from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
 
+pytestmark = pytest.mark.training
+
 EPOCHS = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
 SETTINGS = load_preset(
     "demo",

@@ -23,6 +23,8 @@ from train.data import load_training_data
 from train.launch import launch
 from train.settings import Settings, save_settings
 
+pytestmark = pytest.mark.training
+
 ROOT = Path(__file__).parents[2]
 
 
