@@ -95,6 +95,7 @@ def test_an_evaluation_of_full_size_killed_three_times(server, dataset, tmp_path
         print(f"killed after {fraction:.0%} of the images")
         process = start(server, dataset, killed)
         while sum(path.stat().st_size for path in killed.glob("*.journal")) < fraction * IMAGES * RECORD_BYTES:
+            assert server.running, server.log_tail()
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
