@@ -77,7 +77,18 @@ def ended(process):
 
 def result(report):
     found = json.loads((report / "report.json").read_text())
-    return {name: value for name, value in found.items() if name not in ("timings", "created")}
+    return {name: value for name, value in found.items() if name not in ("timings", "created", "url")}
+
+
+def awake(server):
+    """The server, started again where it has died: Triton 2.51 may when a client does (triton server#7368)."""
+    time.sleep(2)
+    if not server.running:
+        print("the server died with its client; started again")
+        server.stop()
+        server.start()
+        server.wait_until_ready()
+    return server
 
 
 def test_an_evaluation_of_full_size_killed_three_times(server, dataset, tmp_path):
@@ -93,7 +104,7 @@ def test_an_evaluation_of_full_size_killed_three_times(server, dataset, tmp_path
     chance = random.Random()
     for fraction in sorted(chance.uniform(0.02, 0.9) for _ in range(3)):
         print(f"killed after {fraction:.0%} of the images")
-        process = start(server, dataset, killed)
+        process = start(awake(server), dataset, killed)
         while sum(path.stat().st_size for path in killed.glob("*.journal")) < fraction * IMAGES * RECORD_BYTES:
             assert server.running, server.log_tail()
             assert process.poll() is None
@@ -101,7 +112,7 @@ def test_an_evaluation_of_full_size_killed_three_times(server, dataset, tmp_path
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (killed / "report.json").exists()
-    resumed = ended(start(server, dataset, killed))
+    resumed = ended(start(awake(server), dataset, killed))
     assert resumed < BYTES
     assert result(killed) == result(undisturbed)
     for name in ("query.npz", "gallery.npz", "queries.csv"):
