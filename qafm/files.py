@@ -62,12 +62,11 @@ def alone_in(folder: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        except OSError:  # a file system that cannot lock, such as some network ones
-            yield True
-        else:
-            yield True
+            alone = True
+        except OSError as error:
+            # Any other error is of a file system that cannot lock, such as some network ones.
+            alone = not isinstance(error, BlockingIOError)
+        yield alone
     finally:
         os.close(place)
 
