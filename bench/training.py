@@ -28,7 +28,7 @@ from synthetic import Recipe, make_dataset
 from train.batches import Batch, Batches
 from train.data import TrainingData, load_training_data
 from train.launch import launch
-from train.networks import APAN, build_trunk
+from train.networks import build_apan, build_trunk
 from train.settings import Settings, load_preset
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
@@ -91,7 +91,7 @@ def _variants(data: TrainingData, settings: Settings, steps: int) -> dict[str, C
         fabric,
         identities=len(data.pids),
         apn_trunk=build_trunk(settings.network),
-        apan=APAN(build_trunk(settings.network), settings.network.channels),
+        apan=build_apan(build_trunk(settings.network), settings.network),
         q=np.zeros(len(data.crops), np.float32),
         held_out_q=np.zeros(len(data.held_out), np.float32),
         mu=0.0,
@@ -105,7 +105,7 @@ def _variants(data: TrainingData, settings: Settings, steps: int) -> dict[str, C
     def from_disk() -> None:
         with closing(batches.epoch(0)) as epoch:
             for loaded in islice(epoch, steps):
-                _step(trained, loaded.to(fabric.device))
+                _step(trained, loaded)
 
     return {
         "float32": lambda: _step(plain, batch),

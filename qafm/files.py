@@ -16,8 +16,8 @@ except ImportError:  # Windows, where two processes at the same file are not not
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` only once all of it is on the disk.
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` only once all of it is written, and `durable`, on the disk.
 
     An error leaves the file that was there before, or none. Of a link the target is replaced; what is no file, such as
     a pipe, is written as it is. A process that is killed half-way leaves
@@ -39,7 +39,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
             unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

@@ -11,55 +11,49 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from qafm.contract import HEIGHT, IMAGENET_MEAN, WIDTH
+from qafm.contract import IMAGENET_MEAN
 from qafm.datasets.crops import Crop
 from qafm.errors import InvalidSettings
 from qafm.images import resize
+from train.augmentation import draw
 from train.data import CropFiles, TrainingData, collate, read_crop, readable
-from train.settings import STAGES, Settings, StageName
+from train.settings import STAGES, AugmentationSettings, Settings, StageName
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`crops` uint8 [B,384,128,3]; `labels` int64 [B]; `attributes` int64 [B,12]; `rows` int64 [B] of TrainingData."""
+    """`crops` uint8 [B,384,128,3]; `labels` int64 [B]; `attributes` int64 [B,12]; `rows` int64 [B] of TrainingData;
+    `augmentation` float32 [B,10], what `train.augmentation` is to do with each."""
 
     crops: Tensor
     labels: Tensor
     attributes: Tensor
     rows: Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        return Batch(
-            *(tensor.to(device, non_blocking=True) for tensor in (self.crops, self.labels, self.attributes, self.rows))
-        )
+    augmentation: Tensor
 
 
-def augmentation() -> v2.Transform:
-    """The paper's augmentation (section III), on uint8 [3,384,128]; erased areas take the mean colour of ImageNet."""
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(p=0.5),
-            v2.Pad(10),
-            v2.RandomCrop((HEIGHT, WIDTH)),
-            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
-            v2.RandomErasing(p=0.5, scale=(0.02, 0.33), value=[round(255 * mean) for mean in IMAGENET_MEAN]),
-        ]
-    )
+class _TrainingCrops(CropFiles):
+    """Asked for as (row, seed): the seed alone decides the augmentation, whichever worker draws it."""
 
-
-class _AugmentedCrops(CropFiles):
-    """Asked for as (row, seed): the seed alone decides the augmentation, whichever worker does it."""
-
-    def __init__(self, crops: Sequence[Crop]) -> None:
+    def __init__(self, crops: Sequence[Crop], settings: AugmentationSettings) -> None:
         super().__init__(crops)
-        self.augment = augmentation()
+        self.settings = settings
+        self.policy = v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, fill=[round(255 * mean) for mean in IMAGENET_MEAN])
 
-    def read(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+    def read(self, key: tuple[int, int]) -> tuple[Tensor, int, Tensor]:
         row, seed = key
-        pixels = torch.from_numpy(resize(read_crop(self.crops[row])).copy()).permute(2, 0, 1)
+        pixels = torch.from_numpy(resize(read_crop(self.crops[row])).copy())
+        return self._auto_augmented(pixels, seed), row, draw(self.settings, seed)
+
+    def _auto_augmented(self, pixels: Tensor, seed: int) -> Tensor:
+        """Here and not on the device: one crop in ten, each by operations of its own."""
+        if np.random.default_rng((seed, 1)).random() >= self.settings.auto:
+            return pixels
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.augment(pixels).permute(1, 2, 0), row
+            return self.policy(pixels.permute(2, 0, 1)).permute(1, 2, 0)
 
 
 def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tuple[int, ...]) -> Iterator[list[int]]:
@@ -89,11 +83,25 @@ def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tup
         ]
 
 
+def picture_batches(count: int, size: int, seed: tuple[int, ...]) -> Iterator[list[int]]:
+    """One epoch of batches drawn uniformly over `count` pictures, each at most once; what is left over is left out."""
+    order = np.random.default_rng(seed).permutation(count)
+    for start in range(0, max(1, count - size + 1), size):
+        yield order[start : start + size].tolist()
+
+
 class Batches:
     """The batches of each epoch of a stage. Epoch e is the same however often training was interrupted before it."""
 
     def __init__(
-        self, data: TrainingData, settings: Settings, stage: StageName, *, rank: int = 0, processes: int = 1
+        self,
+        data: TrainingData,
+        settings: Settings,
+        stage: StageName,
+        *,
+        device: torch.device = _CPU,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         """Process `rank` of `processes` gets its share of each batch: other identities than the others.
 
@@ -101,24 +109,31 @@ class Batches:
         """
         self.data = data
         self.settings = settings
-        self.stage = STAGES.index(stage)
-        self.crops = _AugmentedCrops(data.crops)
+        self.stage = stage
+        self.device = device
+        self.labels = torch.from_numpy(data.labels).to(self.device)
+        self.attributes = torch.from_numpy(data.attributes).long().to(self.device)
         identities = min(settings.identities_per_batch, len(data.pids))
         if processes > 1 and (identities % processes or identities < 2 * processes):
             raise InvalidSettings(
                 f"{identities} identities a batch over {processes} processes: expected a multiple of {processes}, and "
                 "at least 2 for each; change identities_per_batch in the preset or the number of processes"
             )
-        share = identities * settings.images_per_identity // processes
+        self.by_pictures = stage == "apan" and settings.apan.sampling == "pictures"
+        self.size = identities * settings.images_per_identity
+        if self.by_pictures:
+            self.size = min(settings.batch_size, len(data.crops))
+        share = self.size // processes
         self.share = slice(rank * share, (rank + 1) * share)
         self.sampler = _EpochSampler(self)
         # The workers stay: after each fork, this process pays once for every page that it writes to.
         self.loader = DataLoader(
-            self.crops,
+            _TrainingCrops(data.crops, settings.augmentation),
             batch_sampler=self.sampler,
             num_workers=settings.workers,
             persistent_workers=settings.workers > 0,
             collate_fn=collate,
+            pin_memory=self.device.type == "cuda",
         )
 
     def __len__(self) -> int:
@@ -126,23 +141,24 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         self.sampler.epoch = epoch
-        for pixels, rows in readable(self.loader):
-            yield Batch(
-                crops=pixels,
-                labels=torch.from_numpy(self.data.labels)[rows],
-                attributes=torch.from_numpy(self.data.attributes).long()[rows],
-                rows=rows,
-            )
+        for loaded in readable(self.loader):
+            crops, rows, augmentation = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
+            yield Batch(crops, self.labels[rows], self.attributes[rows], rows, augmentation)
 
     def rows(self, epoch: int) -> list[list[tuple[int, int]]]:
         """This process's share of each batch of an epoch: rows, each with the seed of its augmentation."""
-        settings, seed = self.settings, (self.settings.seed, self.stage, epoch)
-        drawn = identity_batches(self.data.labels, settings.identities_per_batch, settings.images_per_identity, seed)
+        seed = (self.settings.seed, STAGES.index(self.stage), epoch)
         batches = []
-        for number, rows in enumerate(drawn):
+        for number, rows in enumerate(self._drawn(seed)):
             seeds = np.random.default_rng((*seed, number)).integers(2**31, size=len(rows))
             batches.append(list(zip(rows, seeds.tolist(), strict=True))[self.share])
         return batches
+
+    def _drawn(self, seed: tuple[int, ...]) -> Iterator[list[int]]:
+        settings = self.settings
+        if self.by_pictures:
+            return picture_batches(len(self.data.crops), self.size, seed)
+        return identity_batches(self.data.labels, settings.identities_per_batch, settings.images_per_identity, seed)
 
 
 class _EpochSampler:

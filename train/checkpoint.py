@@ -24,7 +24,7 @@ from train.files import whole_file
 from train.networks import Networks
 from train.settings import Settings, StageName, load_settings
 
-FORMAT = 2
+FORMAT = 3
 SETTINGS_FILE = "settings.yaml"
 DATA_FILE = "data.json"
 
@@ -33,7 +33,8 @@ DATA_FILE = "data.json"
 class Checkpoint:
     """One stage of a run. `epoch` counts finished epochs; `complete` says whether it was the last one.
 
-    `best_mAP` is the best validation mAP of any epoch so far. `optimizers` and `scaler` are what resuming needs.
+    `best_mAP` is the best validation mAP of any epoch so far. `networks` has the weights that count. `trained`,
+    `optimizers` and `scaler` are what resuming needs; `trained` is empty unless `networks` are averages of weights.
     """
 
     stage: StageName
@@ -42,6 +43,7 @@ class Checkpoint:
     best_mAP: float  # noqa: N815, the name every report of this metric uses
     pids: tuple[int, ...]
     networks: dict[str, dict[str, Tensor]]
+    trained: dict[str, dict[str, Tensor]]
     optimizers: dict[str, dict[str, Any]]
     scaler: dict[str, Any]
 
@@ -62,19 +64,21 @@ def checkpoint_path(run: Path, stage: StageName, *, best: bool = False) -> Path:
     return run / (f"{stage}.best.pt" if best else f"{stage}.pt")
 
 
-def save_checkpoint(run: Path, checkpoint: Checkpoint, *, best: bool) -> None:
+def save_checkpoint(run: Path, checkpoint: Checkpoint, *, best: bool, durable: bool = True) -> None:
     """Write a stage's checkpoint, and with `best` its networks as the best so far.
 
-    A crash in the middle leaves the files before it intact. Raises TrainingFailed where there is no room.
+    A crash in the middle leaves the files before it intact; so does one of the machine where they are `durable`, which
+    waits for the disk. Raises TrainingFailed where there is no room.
     """
     if best:
         # Resuming needs only the last one's optimisers.
-        _write(checkpoint_path(run, checkpoint.stage, best=True), replace(checkpoint, optimizers={}, scaler={}))
-    _write(checkpoint_path(run, checkpoint.stage), checkpoint)
+        alone = replace(checkpoint, trained={}, optimizers={}, scaler={})
+        _write(checkpoint_path(run, checkpoint.stage, best=True), alone, durable)
+    _write(checkpoint_path(run, checkpoint.stage), checkpoint, durable)
 
 
-def _write(path: Path, checkpoint: Checkpoint) -> None:
-    with whole_file(path) as file:
+def _write(path: Path, checkpoint: Checkpoint, durable: bool) -> None:
+    with whole_file(path, durable=durable) as file:
         try:
             torch.save({"format": FORMAT, **vars(checkpoint)}, file)
         except RuntimeError as error:  # torch's writer wraps what the file said

@@ -158,7 +158,7 @@ class WholeCrops(CropFiles):
         return torch.from_numpy(resize(read_crop(self.crops[key])).copy()), key
 
 
-def collate(items: list[tuple[Tensor, int] | InvalidDataset]) -> list[Tensor] | InvalidDataset:
+def collate(items: list[tuple[Any, ...] | InvalidDataset]) -> list[Tensor] | InvalidDataset:
     errors = [item for item in items if isinstance(item, InvalidDataset)]
     return errors[0] if errors else default_collate(items)
 

@@ -24,7 +24,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """`qafm.files.whole_file` for a file of a run. Raises TrainingFailed."""
-    with writing(path), files.whole_file(path) as file:
+    with writing(path), files.whole_file(path, durable=durable) as file:
         yield file

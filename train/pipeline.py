@@ -26,14 +26,15 @@ from train.data import TrainingData, load_training_data
 from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
-from train.networks import APAN, IQA, Trunk, build_trunk
+from train.networks import IQA, Trunk, build_apan, build_trunk
 from train.precision import require_precision
 from train.quality import crops_to_score, forget_scores, score_crops
 from train.settings import STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
-from train.stages.stage import Stage, train_stage
+from train.stages.loop import train_stage
+from train.stages.stage import Stage
 from train.weights import load_trunk_weights
 
 
@@ -55,9 +56,8 @@ def train(
     fabric = launch()
     require_precision(settings.precision, fabric.device)
     data = load_training_data(root, settings.seed)
-    batches = {
-        name: Batches(data, settings, name, rank=fabric.global_rank, processes=fabric.world_size) for name in STAGES
-    }
+    place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
+    batches = {name: Batches(data, settings, name, **place) for name in STAGES}
     # What can be refused is refused before the folder holds a run.
     if stage:
         for name in _predecessors(stage, settings):
@@ -90,7 +90,12 @@ def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]
     """The stages that a stage starts from."""
     if stage == "joint":
         return ("iqa", "apan")
-    return ("iqa",) if stage == "apan" and not settings.pretrained else ()
+    return ("iqa",) if stage == "apan" and _starts_from_iqa(settings) else ()
+
+
+def _starts_from_iqa(settings: Settings) -> bool:
+    """Whether the branches' trunks start where IQA's ended; else from the pretrained weights, as in the paper."""
+    return not settings.freezes_branches
 
 
 def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName | None, resume: bool) -> None:
@@ -134,11 +139,12 @@ def _build(
     if name == "iqa":
         return IQAStage(settings, fabric, len(data.pids))
     if name == "apan":
-        return APANStage(settings, fabric, _first_trunk(settings, run))
+        return APANStage(settings, fabric, _first_trunk(settings, run), data.attributes)
     iqa = IQA(build_trunk(settings.network))
     load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
-    apan = APAN(build_trunk(settings.network), settings.network.channels)
-    load_finished_checkpoint(run, "apan").restore({"apan": apan})
+    apan = build_apan(build_trunk(settings.network), settings.network)
+    trained = load_finished_checkpoint(run, "apan")
+    trained.restore({"apan": apan})
 
     trained, held_out = crops_to_score(data, settings.joint.q_crops, settings.seed)
     crops = [*trained, *held_out]
@@ -155,6 +161,7 @@ def _build(
         held_out_q=_in_order(data.held_out, score_of),
         mu=float(unseen.mean()),
         sigma=float(unseen.std()),
+        apan_optimizer=trained.optimizers["apan"],
     )
 
 
@@ -164,9 +171,9 @@ def _in_order(crops: Sequence[Crop], score_of: Mapping[Crop, float]) -> np.ndarr
 
 
 def _first_trunk(settings: Settings, run: Path) -> Trunk:
-    """Where a branch's encoder starts: the pretrained weights, or the IQA trunk where there are none."""
+    """Where a branch's encoder starts: the finished IQA trunk, or as the paper has it the pretrained weights."""
     trunk = build_trunk(settings.network)
-    if settings.pretrained:
+    if not _starts_from_iqa(settings):
         load_trunk_weights(trunk, settings.weights)
         return trunk
     iqa = IQA(trunk)

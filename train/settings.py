@@ -19,6 +19,7 @@ StageName = Literal["iqa", "apan", "joint"]
 Precision = Literal["float32", "bfloat16", "float16"]
 WeightingKind = Literal["paper", "constant"]
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 
@@ -28,12 +29,59 @@ class _Frozen(BaseModel):
 
 
 class NetworkSettings(_Frozen):
-    """Sizes of the networks. Every output keeps its size whatever these are."""
+    """The networks: sizes, and choices in which recipes differ. Every output keeps its size whatever these are."""
 
     blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field((3, 4, 6, 3), strict=False)
-    width_per_group: PositiveInt = 64
+    width_per_group: Annotated[int, Field(gt=0, multiple_of=2)] = 64
     channels: Annotated[int, Field(gt=0, multiple_of=2)] = 256
     """Width of what APN and APAN add to their trunks."""
+    height: Literal[384, 192, 96] = 384
+    """Rows that a trunk sees: the 384 of a crop, or these after averaging, for trainings that must be cheap."""
+    instance_norm: bool = False
+    """Trunks with IBN-a: half of the channels normalised picture by picture, against changes of light and camera."""
+    pooling: Literal["average", "gem"] = "average"
+    """How APN sums up a region: its mean, or the generalised mean with a learnt exponent, which starts at 3."""
+    neck: Literal["plain", "bnneck"] = "plain"
+    """"bnneck": as BoT has it, the triplet loss before the last normalisation, whose shift stays at 0, classifier and
+    descriptor after it. "plain": v_a's triplet loss after it, and the descriptor before it."""
+    forget_bias: float = 2.0
+    """Where the ConvLSTM's forget gate starts; with 0 its first turn reaches the last one at 2 to the power of -11."""
+    belief_norm: bool = True
+    """Whether APAN normalises each belief before its head reads it."""
+
+
+class AugmentationSettings(_Frozen):
+    """What is done to training crops. Defaults are the paper's, section III, and where it gives no number, ours."""
+
+    flip: Fraction = 0.5
+    """Probability."""
+    padding: NonNegativeInt = 10
+    """A crop is moved by up to so many of its 384 x 128 pixels; what comes in from outside is black."""
+    jitter: Fraction = 0.2
+    """Brightness, contrast and saturation are each multiplied by up to 1 plus or minus this."""
+    erasing: Fraction = 0.5
+    """Probability that a rectangle is erased."""
+    auto: Fraction = 0.0
+    """Probability of AutoAugment's policy for ImageNet, before everything else."""
+
+
+class LossSettings(_Frozen):
+    """Identity and triplet losses of every stage. Defaults are the paper's."""
+
+    identity: Literal["softmax", "cosine", "circle"] = "softmax"
+    """Cross-entropy over products, over cosines with a margin (CosFace), or Circle loss's form of it."""
+    scale: Annotated[float, Field(gt=0)] = 64.0
+    """What cosines are multiplied by; "softmax" has none."""
+    margin: Fraction = 0.35
+    """Of cosines."""
+    triplet: Literal["hard", "soft", "weighted"] = "hard"
+    """Batch-hard with a margin of 0.3 on unit vectors; with a soft margin on vectors as they are; or AGW's, in which
+    every picture of the batch counts by its distance."""
+
+    @property
+    def cosine_scale(self) -> float | None:
+        """What an identity classifier multiplies cosines by; None where its logits are products."""
+        return None if self.identity == "softmax" else self.scale
 
 
 class StageSettings(_Frozen):
@@ -41,13 +89,28 @@ class StageSettings(_Frozen):
 
     epochs: PositiveInt = 120
     warmup_epochs: NonNegativeInt = 10
+    cosine_from: NonNegativeInt = 0
+    """The epoch in which the fall begins, if that is after the warm-up."""
     small_epochs: NonNegativeInt = 0
     """So many epochs first see the crops at half their height and width: a quarter of the work, for short trainings."""
 
 
-class JointSettings(StageSettings):
-    """The joint stage. `frozen_epochs` and `branch_rate` need pretrained branches: `--weights none` does without."""
+class APANSettings(StageSettings):
+    """The stage that trains APAN on attributes alone."""
 
+    sampling: Literal["pictures", "identities"] = "pictures"
+    """How batches are drawn: uniformly over pictures, or some identities with some pictures each. Attributes belong to
+    identities: 32 pictures of 8 people are 8 independent labels."""
+    prior_biases: bool = True
+    """Whether the heads start by answering with the frequencies of the training split."""
+
+
+class JointSettings(StageSettings):
+    """The joint stage. `frozen` and the two after it matter with pretrained weights: `--weights none` does without."""
+
+    frozen: Literal["pretrained", "branches"] = "pretrained"
+    """What stands still in the first epochs and then learns slowly: the trunks, which are pretrained, or as the paper
+    has it both branches, new layers and all. With "pretrained" APN and APAN start from the finished IQA trunk."""
     frozen_epochs: NonNegativeInt = 10
     branch_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     head_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -65,6 +128,8 @@ class Settings(_Frozen):
     """A training run. Defaults are the paper's."""
 
     network: NetworkSettings = NetworkSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    losses: LossSettings = LossSettings()
     identities_per_batch: Annotated[int, Field(ge=2)] = 8
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
@@ -73,9 +138,13 @@ class Settings(_Frozen):
     workers: NonNegativeInt = 1
     seed: NonNegativeInt = 0
     weights: str = "imagenet"
-    """"imagenet", "none", or the path of a ResNet state dictionary."""
+    """"imagenet" (torchvision's first weights), "imagenet-v2", "none", or the path of a ResNet state dictionary."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """What counts is an exponential moving average of the weights with this decay a step; 0: the weights themselves."""
+    check_every: PositiveInt = 1
+    """So many epochs lie between two validations, with a checkpoint each; after the last epoch there is always one."""
     iqa: StageSettings = StageSettings()
-    apan: StageSettings = StageSettings()
+    apan: APANSettings = APANSettings()
     joint: JointSettings = JointSettings()
 
     @model_validator(mode="after")
@@ -83,11 +152,11 @@ class Settings(_Frozen):
         if info.context == _OF_A_RUN:
             return self
         joint = self.joint
-        frozen = joint.frozen_epochs if self.pretrained else 0
+        frozen = joint.frozen_epochs if self.freezes_branches else 0
         if frozen + joint.settling_epochs >= joint.epochs:
             named = f"joint.settling_epochs ({joint.settling_epochs})"
-            if self.pretrained:
-                named = f"joint.frozen_epochs ({frozen}), which counts with pretrained weights, and {named}"
+            if self.freezes_branches:
+                named = f"joint.frozen_epochs ({frozen}), which counts with joint.frozen: branches, and {named}"
             raise ValueError(
                 f"{named} must together be below joint.epochs ({joint.epochs}): both branches stand still in these "
                 "epochs, and would never learn; lower them, or train for more epochs"
@@ -101,6 +170,11 @@ class Settings(_Frozen):
     @property
     def pretrained(self) -> bool:
         return self.weights != "none"
+
+    @property
+    def freezes_branches(self) -> bool:
+        """Whether whole branches stand still at first, as the paper has it, and not only their pretrained trunks."""
+        return self.pretrained and self.joint.frozen == "branches"
 
 
 def preset_names() -> list[str]:

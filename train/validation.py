@@ -13,34 +13,53 @@ from torch.utils.data import DataLoader
 from qafm.datasets.crops import Crop
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors
-from qafm.retrieval.metrics import evaluate
+from qafm.retrieval.metrics import Metrics, evaluate
 from train.data import WholeCrops, collate, readable
 
 BATCH = 32
 
 
 def validate(
-    describe: Callable[[Tensor, Tensor], Tensor], crops: Sequence[Crop], *, device: torch.device
+    describe: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    crops: Sequence[Crop],
+    *,
+    device: torch.device,
+    workers: int = 0,
 ) -> dict[str, float]:
-    """`mAP` and `rank1`, fractions, of each crop as a query to all of them.
+    """`mAP` and `rank1`, fractions, of each crop as a query to all of them; `mAP_NAME` of every further vector.
 
-    `describe` takes crops uint8 [B,384,128,3] and their rows int64 [B], and returns a descriptor [B,D] of each.
-    Empty where no crop has a true match: another picture of the same person by another camera.
-    Raises InvalidDescriptors where a descriptor is not finite.
+    `describe` takes crops uint8 [B,384,128,3] and their rows int64 [B], and returns vectors [B,D] of each, by name; the
+    first is the one that counts. Empty where no crop has a true match: another picture of the same person by another
+    camera. Raises InvalidDescriptors where a vector is not finite.
     """
-    loader = DataLoader(WholeCrops(crops), batch_size=BATCH, collate_fn=collate)
-    vectors = [
-        F.normalize(describe(pixels.to(device), rows.to(device)).float(), dim=1).cpu()
-        for pixels, rows in readable(loader)
-    ]
+    loader = DataLoader(
+        WholeCrops(crops),
+        batch_size=BATCH,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    described: dict[str, list[Tensor]] = {}
+    for pixels, rows in readable(loader):
+        vectors = describe(pixels.to(device, non_blocking=True), rows.to(device, non_blocking=True))
+        for name, values in vectors.items():
+            described.setdefault(name, []).append(F.normalize(values.float(), dim=1).cpu())
+    main, *others = [_evaluated(torch.cat(vectors), crops) for vectors in described.values()]
+    if main is None:
+        return {}
+    further = zip([*described][1:], others, strict=True)
+    return {"mAP": main.mAP, "rank1": main.rank1} | {f"mAP_{name}": m.mAP for name, m in further if m is not None}
+
+
+def _evaluated(vectors: Tensor, crops: Sequence[Crop]) -> Metrics | None:
+    """None where no crop has a true match."""
     # Made outside the try: descriptors that are not finite are an error, not an absence of matches.
     described = Descriptors(
-        descriptors=torch.cat(vectors).numpy(),
+        descriptors=vectors.numpy(),
         pids=np.array([crop.pid for crop in crops]),
         camids=np.array([crop.camid for crop in crops]),
     )
     try:
-        metrics = evaluate(described, described)
+        return evaluate(described, described)
     except InvalidDescriptors:
-        return {}
-    return {"mAP": metrics.mAP, "rank1": metrics.rank1}
+        return None

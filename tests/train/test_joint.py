@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from qafm.attributes import SCHEMA
+from train.augmentation import nothing
 from train.batches import Batch
 from train.launch import launch
-from train.networks import APAN, build_trunk
+from train.networks import build_apan, build_trunk
 from train.settings import Settings, WeightingKind, load_preset
 from train.stages.joint import JointStage
+from train.stages.loop import set_rates
 
 IDENTITIES = 4
 OWNED = {
     "apn": {"apn", "classifiers"},
     "apan": {"apan"},
-    "head": {"fusion.compress", "neck", "judge_visual", "judge_semantic"},
+    "head": {"fusion.compress", "fusion.neck", "classifier", "judge_visual", "judge_semantic"},
     "fusion": {"weighting", "fusion.projections"},
 }
 
 
-def make_stage(settings: Settings | None = None) -> JointStage:
+def make_stage(settings: Settings | None = None, **options: Any) -> JointStage:
     torch.manual_seed(0)
     settings = settings or load_preset("demo", precision="float32")
     return JointStage(
@@ -32,11 +34,12 @@ def make_stage(settings: Settings | None = None) -> JointStage:
         launch(),
         identities=IDENTITIES,
         apn_trunk=build_trunk(settings.network),
-        apan=APAN(build_trunk(settings.network), settings.network.channels),
+        apan=build_apan(build_trunk(settings.network), settings.network),
         q=np.array([9.0, 12.0, np.nan, 10.0], np.float32),
         held_out_q=np.array([11.0, np.nan], np.float32),
         mu=10.0,
         sigma=1.0,
+        **options,
     )
 
 
@@ -47,6 +50,7 @@ def make_batch(rows: tuple[int, ...] = (0, 1, 2, 3)) -> Batch:
         labels=torch.tensor([0, 0, 1, 1]),
         attributes=torch.from_numpy(np.stack([generator.integers(0, len(a.values), 4) for a in SCHEMA], axis=1)),
         rows=torch.tensor(rows),
+        augmentation=nothing(4),
     )
 
 
@@ -124,8 +128,8 @@ def test_an_unknown_q_counts_as_the_mean_and_teaches_alpha_nothing(weighting):
     assert own and not any(values.grad.any() for name, values in _parameters(stage) if name in own)
 
 
-def test_pretrained_branches_stay_frozen_then_move_slowly():
-    settings = load_preset("demo", precision="float32", weights="imagenet", joint={"epochs": 12})
+def test_branches_stay_frozen_then_move_slowly_as_in_the_paper():
+    settings = load_preset("demo", precision="float32", weights="imagenet", joint={"epochs": 12, "frozen": "branches"})
     stage = make_stage(settings)
     for branch in ("apn", "apan"):
         network = stage.networks[branch]
@@ -136,7 +140,45 @@ def test_pretrained_branches_stay_frozen_then_move_slowly():
         moved = {name for name, values in network.state_dict().items() if not torch.equal(before[name], values)}
         assert "trunk.stem.0.weight" in moved and "trunk.stem.1.running_mean" in moved
     assert stage.rate("head", 1) == pytest.approx(0.1 * settings.learning_rate)  # in the warm-up
-    assert stage.rate("apn", 1) == pytest.approx(0.1 * stage.rate("head", 1))
+    assert stage.rate("apn", 1) == stage.rate("apn_trunk", 1) == 0
+    assert stage.rate("apn", 11) == stage.rate("apn_trunk", 11) == pytest.approx(0.1 * stage.rate("head", 11))
+
+
+def test_only_the_pretrained_trunks_stay_frozen_and_new_layers_learn_from_the_first_step():
+    settings = load_preset("demo", precision="float32", weights="imagenet", joint={"epochs": 12, "warmup_epochs": 0})
+    stage = make_stage(settings)
+    for branch in ("apn", "apan"):
+        network = stage.networks[branch]
+        before = {name: values.clone() for name, values in network.state_dict().items()}
+        set_rates(stage, 0)
+        stage.step(make_batch(), epoch=0)
+        moved = {name for name, values in network.state_dict().items() if not torch.equal(before[name], values)}
+        assert moved and not any(name.startswith("trunk.") for name in moved)
+        assert {"apn": "embed.weight", "apan": "heads.0.bias"}[branch] in moved
+        set_rates(stage, settings.joint.frozen_epochs)
+        stage.step(make_batch(), epoch=settings.joint.frozen_epochs)
+        assert not torch.equal(before["trunk.stem.0.weight"], network.trunk.stem[0].weight)
+    assert [stage.rate(group, 0) for group in ("apn", "apn_trunk")] == [settings.learning_rate, 0]
+    assert stage.rate("apn_trunk", 10) == pytest.approx(0.1 * stage.rate("apn", 10))
+
+
+def test_without_pretrained_weights_nothing_stands_still():
+    stage = make_stage(load_preset("demo", joint={"epochs": 12, "frozen": "branches"}))
+    assert not stage.frozen(0) and stage.rate("apn_trunk", 5) == stage.rate("apn", 5) > 0
+
+
+def test_the_attribute_stage_hands_its_optimiser_on():
+    """With a fresh one, the first step of Adam moves every weight by the whole rate; with the old one by far less."""
+    settings = load_preset("demo", precision="float32", joint={"epochs": 3, "warmup_epochs": 0})
+    old = make_stage(settings)
+    for _ in range(3):
+        old.apan_pass(make_batch(), 0)
+    state = old.optimizers["apan"].state_dict()
+    kept, fresh = make_stage(settings, apan_optimizer=state), make_stage(settings)
+    assert [p["step"] for p in kept.optimizers["apan"].state_dict()["state"].values()] == [
+        p["step"] for p in state["state"].values()
+    ]
+    assert not fresh.optimizers["apan"].state_dict()["state"]
 
 
 def test_the_head_settles_on_branches_that_stand_still():
@@ -167,7 +209,7 @@ def test_an_overflow_in_one_pass_costs_that_pass_its_step_only():
     stage = make_stage()
     stage.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     before = {name: values.clone() for name, values in _parameters(stage)}
-    stage.neck.classify.weight.register_hook(lambda gradient: gradient * torch.inf)
+    stage.classifier.weight.register_hook(lambda gradient: gradient * torch.inf)
     stage.step(make_batch(), epoch=0)
     moved = {name for name, values in _parameters(stage) if not torch.equal(before[name], values)}
     assert not moved & parameters_of(stage, OWNED["head"])

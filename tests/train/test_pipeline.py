@@ -68,7 +68,7 @@ def test_a_run_can_be_read_back(finished):
     assert networks.weighting.sigma > 0 and networks.weighting.mu > 0
     assert not any(module.training for network in vars(networks).values() for module in network.modules())
     joint = weights_of(finished, "joint")
-    assert torch.equal(networks.apn.embed[0].weight, joint["apn.embed.0.weight"])
+    assert torch.equal(networks.apn.embed.weight, joint["apn.embed.weight"])
 
 
 def test_a_run_with_a_constant_weighting_can_be_read_back(dataset, finished, tmp_path):

@@ -34,12 +34,12 @@ def test_the_presets_are_the_contracts_and_market1501_is_the_papers():
         ("network: {blocks: [1, 1]}", "network.blocks"),
         ("precision: int8", "precision = 'int8': .*'bfloat16'"),
         (
-            "joint: {epochs: 8}",
+            "joint: {epochs: 8, frozen: branches}",
             r"settings\.yaml: joint\.frozen_epochs \(10\), .* and joint\.settling_epochs \(0\) must together be below "
             r"joint\.epochs \(8\)",
         ),
-        ("joint: {epochs: 14, settling_epochs: 4}", r"\(10\), .* joint\.settling_epochs \(4\) must .* \(14\)"),
-        ("weights: some.pth\njoint: {epochs: 8}", r"joint\.frozen_epochs \(10\)"),
+        ("joint: {epochs: 14, settling_epochs: 4, frozen: branches}", r"\(10\), .* joint\.settling_epochs \(4\) must .* \(14\)"),
+        ("weights: some.pth\njoint: {epochs: 8, frozen: branches}", r"joint\.frozen_epochs \(10\)"),
         (
             "weights: none\njoint: {epochs: 8, settling_epochs: 8}",
             r"settings\.yaml: joint\.settling_epochs \(8\) must .* joint\.epochs \(8\)",
@@ -85,7 +85,7 @@ def test_settings_are_frozen():
 
 def test_a_run_of_an_earlier_version_is_still_read(tmp_path):
     """Its branches never learnt, but what it has can be exported as before."""
-    (tmp_path / "settings.yaml").write_text("weights: some.pth\njoint: {epochs: 8}")
+    (tmp_path / "settings.yaml").write_text("weights: some.pth\njoint: {epochs: 8, frozen: branches}")
     assert load_run_settings(tmp_path).joint.epochs == 8
     with pytest.raises(InvalidSettings):
         load_settings(tmp_path / "settings.yaml")

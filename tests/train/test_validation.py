@@ -28,14 +28,14 @@ def test_descriptors_that_tell_identities_apart_are_perfect_whatever_their_lengt
 
     def describe(pixels, rows):
         assert pixels.shape[1:] == (384, 128, 3) and pixels.dtype == torch.uint8
-        return torch.nn.functional.one_hot(pids[rows], 10_000).float() * (1 + rows[:, None])
+        return {"v": torch.nn.functional.one_hot(pids[rows], 10_000).float() * (1 + rows[:, None])}
 
     assert validated(describe, crops) == {"mAP": 1.0, "rank1": 1.0}
 
 
 def test_a_picture_by_the_same_camera_is_no_match(crops):
     """Everything alike, and so ranked in order of name: the mean precision follows by counting."""
-    found = validated(lambda pixels, rows: torch.ones(len(rows), 2), crops)
+    found = validated(lambda pixels, rows: {"v": torch.ones(len(rows), 2)}, crops)
     precisions, firsts = [], []
     for query in crops:
         hits, position, precision = 0, 0, []
@@ -55,4 +55,16 @@ def test_a_picture_by_the_same_camera_is_no_match(crops):
 
 def test_without_a_true_match_there_is_nothing_to_validate(crops):
     alone = [crop for crop in crops if (crop.pid, crop.camid) == (crops[0].pid, crops[0].camid)]
-    assert validated(lambda pixels, rows: torch.ones(len(rows), 2), alone) == {}
+    assert validated(lambda pixels, rows: {"v": torch.ones(len(rows), 2)}, alone) == {}
+
+
+def test_every_vector_is_validated_and_the_first_counts(crops):
+    pids = torch.tensor([crop.pid for crop in crops])
+
+    def describe(pixels, rows):
+        good = torch.nn.functional.one_hot(pids[rows], 10_000).float()
+        return {"descriptor": torch.ones(len(rows), 2), "visual": good}
+
+    found = validated(describe, crops)
+    assert found["mAP_visual"] == 1 and found["mAP"] < 1
+    assert found.keys() == {"mAP", "rank1", "mAP_visual"}

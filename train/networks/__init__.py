@@ -4,8 +4,20 @@ from train.networks.apan import APAN
 from train.networks.apn import APN
 from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
-from train.networks.networks import Networks, build_trunk
+from train.networks.networks import Networks, build_apan, build_apn, build_fusion, build_trunk
 from train.networks.pixels import Pixels
 from train.networks.trunk import Trunk
 
-__all__ = ["APAN", "APN", "IQA", "Fusion", "Networks", "Pixels", "Trunk", "build_trunk"]
+__all__ = [
+    "APAN",
+    "APN",
+    "IQA",
+    "Fusion",
+    "Networks",
+    "Pixels",
+    "Trunk",
+    "build_apan",
+    "build_apn",
+    "build_fusion",
+    "build_trunk",
+]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qafm.contract import VECTOR_SIZE
-from train.networks.layers import IdentityNeck, convolution
+from train.networks.layers import IdentityClassifier, IdentityNeck, convolution, neck, pooling
 from train.networks.trunk import Trunk
 
 DILATIONS = (2, 3, 4)
@@ -38,9 +38,12 @@ class MFPM(nn.Module):
 
 
 class APN(nn.Module):
-    """Trunk, MFPM, a decoder back to 48x16, pooled over the whole and over stripes; v_a float [B,1024]."""
+    """Trunk, MFPM, a decoder back to 48x16, pooled over the whole and over stripes; v_a float [B,1024].
 
-    def __init__(self, trunk: Trunk, channels: int = 256) -> None:
+    pool: how a region is summed up, "average" or "gem". shifts: whether v_a's normalisation has a shift.
+    """
+
+    def __init__(self, trunk: Trunk, channels: int = 256, *, pool: str = "average", shifts: bool = True) -> None:
         super().__init__()
         fine, middle, coarse = Trunk.CHANNELS
         self.channels = channels
@@ -50,8 +53,10 @@ class APN(nn.Module):
         self.from_fine = convolution(fine, channels)
         self.merge_middle = convolution(channels, channels)
         self.merge_fine = convolution(channels, channels)
+        self.pool = pooling(pool)
         regions = 1 + HORIZONTAL_STRIPES + VERTICAL_STRIPES
-        self.embed = nn.Sequential(nn.Linear(regions * channels, VECTOR_SIZE, bias=False), nn.BatchNorm1d(VECTOR_SIZE))
+        self.embed = nn.Linear(regions * channels, VECTOR_SIZE, bias=False)
+        self.neck = neck(VECTOR_SIZE, shifts=shifts)
 
     def regions(self, crops: Tensor) -> Tensor:
         """float [B,7,channels]: the whole, then the horizontal stripes from the top, then the vertical ones."""
@@ -59,26 +64,28 @@ class APN(nn.Module):
         decoded = self.merge_middle(self.pyramid(coarse) + self.from_middle(middle))
         decoded = F.interpolate(decoded, scale_factor=2.0, mode="bilinear", align_corners=False)
         decoded = self.merge_fine(decoded + self.from_fine(fine))  # [B,channels,48,16]
-        horizontal = decoded.unflatten(2, (HORIZONTAL_STRIPES, -1)).mean(dim=(3, 4))  # [B,channels,4]
-        vertical = decoded.unflatten(3, (VERTICAL_STRIPES, -1)).mean(dim=(2, 4))  # [B,channels,2]
-        whole = decoded.mean(dim=(2, 3)).unsqueeze(2)
+        horizontal = self.pool(decoded.unflatten(2, (HORIZONTAL_STRIPES, -1)), (3, 4))  # [B,channels,4]
+        vertical = self.pool(decoded.unflatten(3, (VERTICAL_STRIPES, -1)), (2, 4))  # [B,channels,2]
+        whole = self.pool(decoded, (2, 3)).unsqueeze(2)
         return torch.cat([whole, horizontal, vertical], dim=2).transpose(1, 2)
 
-    def embed_regions(self, regions: Tensor) -> Tensor:
+    def before_neck(self, regions: Tensor) -> Tensor:
+        """What v_a is before its normalisation, float [B,1024]."""
         return self.embed(regions.flatten(1))
 
     def forward(self, crops: Tensor) -> Tensor:
-        return self.embed_regions(self.regions(crops))
+        return self.neck(self.before_neck(self.regions(crops)))
 
 
 class APNClassifiers(nn.Module):
     """For training only: one identity classifier over v_a and one over each stripe (Eq. 7)."""
 
-    def __init__(self, channels: int, identities: int) -> None:
+    def __init__(self, channels: int, identities: int, *, shifts: bool = True, scale: float | None = None) -> None:
         super().__init__()
-        self.whole = nn.Linear(VECTOR_SIZE, identities, bias=False)
+        self.whole = IdentityClassifier(VECTOR_SIZE, identities, scale)
         self.stripes = nn.ModuleList(
-            IdentityNeck(channels, identities) for _ in range(HORIZONTAL_STRIPES + VERTICAL_STRIPES)
+            IdentityNeck(channels, identities, shifts=shifts, scale=scale)
+            for _ in range(HORIZONTAL_STRIPES + VERTICAL_STRIPES)
         )
 
     def forward(self, visual: Tensor, regions: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
+from train.networks.layers import neck
 
 
 class Projections(nn.Module):
@@ -30,13 +31,17 @@ class Fusion(nn.Module):
     """v_a, v_s [B,1024] and α [B] to the descriptor [B,1000], L2-normalised.
 
     `compress` starts with orthonormal rows, which keep the angles of the concatenation (Eq. 3) nearly as they are.
+    after_neck: whether the descriptor is taken after the normalisation before the identity classifier (with a shift of
+    0 then, as BoT has it), or before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, after_neck: bool = False) -> None:
         super().__init__()
+        self.after_neck = after_neck
         self.projections = Projections()
         self.compress = nn.Linear(2 * VECTOR_SIZE, DESCRIPTOR_SIZE, bias=False)
         nn.init.orthogonal_(self.compress.weight)
+        self.neck = neck(DESCRIPTOR_SIZE, shifts=not after_neck)
 
     @staticmethod
     def concatenate(visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
@@ -46,4 +51,5 @@ class Fusion(nn.Module):
 
     def forward(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
         projected = self.projections(visual, semantic)
-        return F.normalize(self.compress(self.concatenate(*projected, alpha)), dim=1)
+        compressed = self.compress(self.concatenate(*projected, alpha))
+        return F.normalize(self.neck(compressed) if self.after_neck else compressed, dim=1)

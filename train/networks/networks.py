@@ -15,7 +15,23 @@ from train.settings import NetworkSettings, WeightingKind
 
 def build_trunk(settings: NetworkSettings) -> Trunk:
     """A trunk with fresh weights, drawn from torch's global generator."""
-    return Trunk(settings.blocks, settings.width_per_group)
+    return Trunk(
+        settings.blocks, settings.width_per_group, height=settings.height, instance_norm=settings.instance_norm
+    )
+
+
+def build_apn(trunk: Trunk, settings: NetworkSettings) -> APN:
+    """APN over a trunk, the rest fresh."""
+    return APN(trunk, settings.channels, pool=settings.pooling, shifts=settings.neck == "plain")
+
+
+def build_apan(trunk: Trunk, settings: NetworkSettings) -> APAN:
+    """APAN over a trunk, the rest fresh."""
+    return APAN(trunk, settings.channels, forget_bias=settings.forget_bias, belief_norm=settings.belief_norm)
+
+
+def build_fusion(settings: NetworkSettings) -> Fusion:
+    return Fusion(after_neck=settings.neck == "bnneck")
 
 
 @dataclass(frozen=True)
@@ -33,9 +49,9 @@ class Networks:
         """With fresh weights, drawn from torch's global generator."""
         networks = cls(
             iqa=IQA(build_trunk(settings)),
-            apn=APN(build_trunk(settings), settings.channels),
-            apan=APAN(build_trunk(settings), settings.channels),
-            fusion=Fusion(),
+            apn=build_apn(build_trunk(settings), settings),
+            apan=build_apan(build_trunk(settings), settings),
+            fusion=build_fusion(settings),
             weighting=build_weighting(weighting),
         )
         for network in vars(networks).values():

@@ -19,7 +19,14 @@ class Pixels(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def planes(self, pixels: Tensor) -> Tensor:
+        """uint8 [B,H,W,3] to float32 [B,3,H,W], 0 to 255."""
         # The cast comes first: TensorRT refuses to reshape or transpose uint8. Then the layout: numbers that differ
         # by channel are applied several times faster to whole planes.
-        return (pixels.float().permute(0, 3, 1, 2) - self.mean) / self.std
+        return pixels.float().permute(0, 3, 1, 2)
+
+    def normalise(self, planes: Tensor) -> Tensor:
+        return (planes - self.mean) / self.std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.normalise(self.planes(pixels))

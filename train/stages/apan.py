@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from train.batches import Batch
 from train.losses import attribute_loss
-from train.networks import APAN, Trunk
+from train.networks import Trunk, build_apan
 from train.settings import Settings
 from train.stages.stage import Stage
 
@@ -15,12 +16,14 @@ from train.stages.stage import Stage
 class APANStage(Stage):
     name = "apan"
 
-    def __init__(self, settings: Settings, fabric: Fabric, trunk: Trunk) -> None:
-        """`trunk` is where the encoder starts from: ImageNet's weights, or else the trained IQA trunk."""
+    def __init__(self, settings: Settings, fabric: Fabric, trunk: Trunk, attributes: np.ndarray) -> None:
+        """`trunk` is where the encoder starts from, `attributes` int8 [N,12] are those of the training crops."""
         super().__init__(settings, fabric)
-        self.apan = APAN(trunk, settings.network.channels)
+        self.apan = build_apan(trunk, settings.network)
+        if settings.apan.prior_biases:
+            self.apan.start_at_prior(attributes)
         self.add(apan=self.apan)
-        self.module = self.optimize("apan", self.apan)
+        self.module = self.optimize("apan", self.apan, self.apan.trunk)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with self.autocast():
@@ -29,5 +32,5 @@ class APANStage(Stage):
         self.update("apan", loss)
         return {"attributes": loss}
 
-    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
-        return self.apan(self.pixels(crops))[0]
+    def describe(self, crops: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        return {"semantic": self.apan(crops)[0]}

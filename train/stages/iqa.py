@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from qafm.contract import FEATURE_SIZE
 from train.batches import Batch
-from train.losses import identity_loss, triplet_loss
 from train.networks import IQA, build_trunk
 from train.networks.layers import IdentityNeck
 from train.settings import Settings
@@ -23,7 +22,8 @@ class IQAStage(Stage):
         trunk = build_trunk(settings.network)
         load_trunk_weights(trunk, settings.weights)
         self.iqa = IQA(trunk)
-        self.neck = IdentityNeck(FEATURE_SIZE, identities)
+        shifts, scale = settings.network.neck == "plain", settings.losses.cosine_scale
+        self.neck = IdentityNeck(FEATURE_SIZE, identities, shifts=shifts, scale=scale)
         self.add(iqa=self.iqa, neck=self.neck)
         self.module = self.optimize("iqa", _IQAModule(self.iqa, self.neck))
 
@@ -31,14 +31,14 @@ class IQAStage(Stage):
         with self.autocast():
             features, logits = self.module(self.network_input(batch, epoch))
         losses = {
-            "identity": identity_loss(logits, batch.labels),
-            "triplet": triplet_loss(features, batch.labels),
+            "identity": self.identity(logits, batch.labels),
+            "triplet": self.triplet(features, batch.labels),
         }
         self.update("iqa", losses["identity"] + losses["triplet"])
         return losses
 
-    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
-        return self.iqa(self.pixels(crops))
+    def describe(self, crops: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        return {"features": self.iqa(crops)}
 
 
 class _IQAModule(nn.Module):

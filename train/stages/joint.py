@@ -13,20 +13,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
 from train.batches import Batch
-from train.losses import alpha_loss, attribute_loss, identity_loss, part_loss, triplet_loss
-from train.networks import APAN, APN, Fusion, Trunk
+from train.losses import alpha_loss, attribute_loss, masked_mean, part_loss
+from train.networks import APAN, APN, Fusion, Trunk, build_apn, build_fusion
 from train.networks.apn import APNClassifiers
 from train.networks.fusion import Projections
-from train.networks.layers import IdentityNeck
+from train.networks.layers import IdentityClassifier
 from train.networks.weighting import TrainableWeighting, build_weighting
 from train.settings import Settings
 from train.stages.stage import Stage, rate_factor
@@ -47,21 +48,24 @@ class JointStage(Stage):
         held_out_q: np.ndarray,
         mu: float,
         sigma: float,
+        apan_optimizer: dict[str, Any] | None = None,
     ) -> None:
         """`q` and `held_out_q` float32 [N] are the scores of the crops of TrainingData, NaN where not computed.
 
         `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before. `mu` and `sigma` are
-        the mean and standard deviation of Q over held-out crops.
+        the mean and standard deviation of Q over held-out crops. `apan_optimizer` is the state in which APAN's
+        optimiser ended its own stage: a fresh one would throw it far off in its first steps.
         """
         super().__init__(settings, fabric)
         self.q = torch.from_numpy(q).to(self.device)
         self.held_out_q = torch.from_numpy(held_out_q).to(self.device)
         self.mu = torch.tensor(mu, device=self.device)
-        self.apn = APN(apn_trunk, settings.network.channels)
-        self.classifiers = APNClassifiers(settings.network.channels, identities)
+        network, scale = settings.network, settings.losses.cosine_scale
+        self.apn = build_apn(apn_trunk, network)
+        self.classifiers = APNClassifiers(network.channels, identities, shifts=network.neck == "plain", scale=scale)
         self.apan = apan
-        self.fusion = Fusion()
-        self.neck = IdentityNeck(DESCRIPTOR_SIZE, identities)
+        self.fusion = build_fusion(network)
+        self.classifier = IdentityClassifier(DESCRIPTOR_SIZE, identities, scale)
         self.weighting = build_weighting(settings.joint.weighting, mu, sigma)
         # On detached vectors: they tell how well each branch knows an identity, on one scale, and teach it nothing.
         self.judge_visual = nn.Linear(VECTOR_SIZE, identities)
@@ -71,27 +75,35 @@ class JointStage(Stage):
             classifiers=self.classifiers,
             apan=self.apan,
             fusion=self.fusion,
-            neck=self.neck,
+            classifier=self.classifier,
             weighting=self.weighting,
             judge_visual=self.judge_visual,
             judge_semantic=self.judge_semantic,
         )
-        self.apn_module = self.optimize("apn", _APNModule(self.apn, self.classifiers))
-        self.apan_module = self.optimize("apan", self.apan)
+        # BoT's neck: triplets compare what goes into it, classifiers and cosines what comes out.
+        self.bnneck = network.neck == "bnneck"
+        self.apn_module = self.optimize("apn", _APNModule(self.apn, self.classifiers), self.apn.trunk)
+        self.apan_module = self.optimize("apan", self.apan, self.apan.trunk)
+        if apan_optimizer is not None:
+            self.optimizers["apan"].load_state_dict(apan_optimizer)
         self.head_module = self.optimize(
-            "head", _HeadModule(self.fusion.compress, self.neck, self.judge_visual, self.judge_semantic)
+            "head", _HeadModule(self.fusion, self.classifier, self.judge_visual, self.judge_semantic)
         )
         self.fusion_module = self.optimize("fusion", _FusionModule(self.weighting, self.fusion.projections))
 
-    def rate(self, optimizer: str, progress: float) -> float:
+    def rate(self, group: str, progress: float) -> float:
         joint, moving = self.settings.joint, self.settings.joint.epochs - self.settings.joint.settling_epochs
-        if optimizer in ("apn", "apan"):
-            # Slowing presumes pretrained branches; from random weights APN would then never learn.
-            slowed = joint.branch_rate if self.settings.pretrained else 1
-            return self.settings.learning_rate * slowed * rate_factor(progress, joint, end=moving)
+        base = self.settings.learning_rate
+        if group in ("apn", "apan", "apn_trunk", "apan_trunk"):
+            factor = rate_factor(progress, joint, end=moving)
+            if self.settings.freezes_branches or (self.settings.pretrained and group.endswith("_trunk")):
+                # The trunk of a branch that else learns has a rate of 0 and not no gradient: so several processes
+                # agree on what there is to average.
+                factor *= 0 if progress < joint.frozen_epochs else joint.branch_rate
+            return base * factor
         # While the branches move, what reads them has to follow; it settles once they stand still.
         start = moving if joint.settling_epochs else 0
-        return self.settings.learning_rate * joint.head_rate * rate_factor(progress, joint, start=start)
+        return base * joint.head_rate * rate_factor(progress, joint, start=start)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         visual, apn_losses = self.apn_pass(batch, epoch)
@@ -104,30 +116,38 @@ class JointStage(Stage):
             | self.fusion_pass(batch, visual, semantic)
         )
 
-    def describe(self, crops: Tensor, rows: Tensor) -> Tensor:
-        pixels = self.pixels(crops)
-        visual, semantic = self.apn(pixels).float(), self.apan(pixels)[0].float()
+    def describe(self, crops: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        visual, semantic = self.apn(crops).float(), self.apan(crops)[0].float()
         # In float32, as in training and as served.
         with torch.autocast(self.device.type, enabled=False):
-            return self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
+            descriptor = self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
+        return {"descriptor": descriptor, "visual": visual, "semantic": semantic}
 
     def frozen(self, epoch: int) -> bool:
-        """Whether both branches keep their weights in this epoch: in the first `frozen_epochs` if they are pretrained,
-        and in the last `settling_epochs` always."""
+        """Whether both branches keep their weights in this epoch: in the last `settling_epochs` always, and if
+        `joint.frozen` says so in the first ones."""
         joint = self.settings.joint
         settling = epoch >= joint.epochs - joint.settling_epochs
-        return settling or (self.settings.pretrained and epoch < joint.frozen_epochs)
+        return settling or (self.settings.freezes_branches and epoch < joint.frozen_epochs)
+
+    def prepare(self, branch: APN | APAN, epoch: int) -> bool:
+        """Set a branch to training mode or, where it stands still in this epoch, to evaluation; returns whether it
+        does. A pretrained trunk may stand still alone, and its batch normalisation with it."""
+        frozen = self.frozen(epoch)
+        branch.train(not frozen)
+        if self.settings.pretrained and epoch < self.settings.joint.frozen_epochs:
+            branch.trunk.eval()
+        return frozen
 
     def apn_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 1. Returns v_a [B,1024] and the losses."""
-        frozen = self.frozen(epoch)
-        self.apn.train(not frozen)
+        frozen = self.prepare(self.apn, epoch)
         with torch.set_grad_enabled(not frozen), self.autocast():
-            visual, whole, stripes = self.apn_module(self.network_input(batch, epoch))
+            before, visual, whole, stripes = self.apn_module(self.network_input(batch, epoch))
         losses = {
-            "apn_identity": identity_loss(whole, batch.labels),
-            "apn_parts": part_loss(stripes, batch.labels),
-            "apn_triplet": triplet_loss(visual, batch.labels),
+            "apn_identity": self.identity(whole, batch.labels),
+            "apn_parts": part_loss(stripes, batch.labels, self.settings.losses),
+            "apn_triplet": self.triplet(before if self.bnneck else visual, batch.labels),
         }
         if not frozen:
             self.update("apn", torch.stack(list(losses.values())).sum())
@@ -135,8 +155,7 @@ class JointStage(Stage):
 
     def apan_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pass 2. Returns v_s [B,1024] and the losses."""
-        frozen = self.frozen(epoch)
-        self.apan.train(not frozen)
+        frozen = self.prepare(self.apan, epoch)
         with torch.set_grad_enabled(not frozen), self.autocast():
             semantic, logits = self.apan_module(self.network_input(batch, epoch))
         loss = attribute_loss(logits, batch.attributes)
@@ -149,10 +168,10 @@ class JointStage(Stage):
         with torch.no_grad():
             projected = self.fusion.projections(visual, semantic)
             mixed = self.fusion.concatenate(*projected, self.weighting(self.filled(self.q[batch.rows])))
-        descriptor, logits, judged_visual, judged_semantic = self.head_module(mixed, visual, semantic)
+        compressed, logits, judged_visual, judged_semantic = self.head_module(mixed, visual, semantic)
         losses = {
-            "identity": identity_loss(logits, batch.labels),
-            "triplet": triplet_loss(descriptor, batch.labels),
+            "identity": self.identity(logits, batch.labels),
+            "triplet": self.triplet(compressed, batch.labels),
         }
         judges = F.cross_entropy(judged_visual, batch.labels) + F.cross_entropy(judged_semantic, batch.labels)
         self.update("head", losses["identity"] + losses["triplet"] + judges)
@@ -167,11 +186,8 @@ class JointStage(Stage):
             apn_loss = F.cross_entropy(self.judge_visual(visual), batch.labels, reduction="none")
             apan_loss = F.cross_entropy(self.judge_semantic(semantic), batch.labels, reduction="none")
         losses = {
-            "fused": identity_loss(self._given_classifier(mixed), batch.labels),
-            # Always there, so that all processes have the same losses to average.
-            "alpha": alpha_loss(self.settings.joint.alpha_loss, logits[known], apn_loss[known], apan_loss[known])
-            if known.any()
-            else logits.sum() * 0,
+            "fused": self.identity(self._given_classifier(mixed), batch.labels),
+            "alpha": masked_mean(alpha_loss(self.settings.joint.alpha_loss, logits, apn_loss, apan_loss), known),
         }
         self.update("fusion", torch.stack(list(losses.values())).sum())
         return losses | {"mean_alpha": torch.sigmoid(logits.detach()).mean()}
@@ -182,11 +198,11 @@ class JointStage(Stage):
 
     def _given_classifier(self, mixed: Tensor) -> Tensor:
         """Identity logits [B,P] through the FC and the classifier as they stand, which get no gradient."""
-        descriptor = F.linear(mixed, self.fusion.compress.weight.detach())
-        given = {name: values.detach() for name, values in self.neck.named_parameters()}
-        # The batch's statistics, as in pass 3; copies of the running ones, so that they are not moved twice.
-        buffers = {name: values.clone() for name, values in self.neck.named_buffers()}
-        return functional_call(self.neck, given | buffers, (descriptor,))
+        compressed = F.linear(mixed, self.fusion.compress.weight.detach())
+        # By the batch's statistics, as in pass 3; the running ones are not moved a second time.
+        scale, shift = self.fusion.neck.weight.detach(), self.fusion.neck.bias.detach()
+        normalised = F.batch_norm(compressed, None, None, scale, shift, training=True)
+        return self.classifier(normalised, self.classifier.weight.detach())
 
 
 class _APNModule(nn.Module):
@@ -196,27 +212,29 @@ class _APNModule(nn.Module):
         super().__init__()
         self.apn, self.classifiers = apn, classifiers
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """v_a [B,1024], and identity logits [B,P] of the whole and of each stripe."""
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """v_a [B,1024] before and after its normalisation, and identity logits [B,P] of the whole and each stripe."""
         regions = self.apn.regions(crops)
-        visual = self.apn.embed_regions(regions)
-        return visual, *self.classifiers(visual, regions)
+        before = self.apn.before_neck(regions)
+        visual = self.apn.neck(before)
+        return before, visual, *self.classifiers(visual, regions)
 
 
 class _HeadModule(nn.Module):
     """What pass 3 moves."""
 
     def __init__(
-        self, compress: nn.Linear, neck: IdentityNeck, judge_visual: nn.Linear, judge_semantic: nn.Linear
+        self, fusion: Fusion, classifier: IdentityClassifier, judge_visual: nn.Linear, judge_semantic: nn.Linear
     ) -> None:
         super().__init__()
-        self.compress, self.neck = compress, neck
+        self.compress, self.neck, self.classifier = fusion.compress, fusion.neck, classifier
         self.judge_visual, self.judge_semantic = judge_visual, judge_semantic
 
     def forward(self, mixed: Tensor, visual: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The descriptor [B,1000], and identity logits [B,P] of it, of v_a and of v_s."""
-        descriptor = self.compress(mixed)
-        return descriptor, self.neck(descriptor), self.judge_visual(visual), self.judge_semantic(semantic)
+        """The descriptor before its neck [B,1000], and identity logits [B,P] of it, of v_a and of v_s."""
+        compressed = self.compress(mixed)
+        logits = self.classifier(self.neck(compressed))
+        return compressed, logits, self.judge_visual(visual), self.judge_semantic(semantic)
 
 
 class _FusionModule(nn.Module):
