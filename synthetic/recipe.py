@@ -74,3 +74,17 @@ FULL_SIZE = Recipe(
     junk=3_819,
 )
 """Exactly as many images and identities as the published dataset has."""
+
+STUDY = Recipe(
+    train_identities=900,
+    test_identities=800,
+    images_per_identity=5,
+    gallery_per_identity=4,
+    cameras_per_identity=3,
+    distractors=300,
+    junk=100,
+)
+"""To compare methods: many people and few images of each, 2,400 queries, so that a small difference can be told."""
+
+SIZES = {"default": Recipe(), "study": STUDY, "full": FULL_SIZE}
+"""The sizes that have a name."""
