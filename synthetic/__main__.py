@@ -15,9 +15,11 @@ from qafm.errors import InvalidSettings, QafmError
 from synthetic import SIZES, Recipe, make_dataset
 from synthetic.plan import shots
 from synthetic.sheet import contact_sheet
+from synthetic.worlds import WORLDS
 
 SizeChoice = Enum("SizeChoice", {name: name for name in SIZES}, type=str)  # type: ignore[misc]
-
+WorldChoice = Enum("WorldChoice", {name: name for name in WORLDS}, type=str)  # type: ignore[misc]
+_DEFAULT_WORLD = WorldChoice(Recipe.world)
 
 app = typer.Typer(add_completion=False)
 
@@ -39,7 +41,13 @@ def draw(
         ),
     ] = None,
     full_size: Annotated[bool, typer.Option("--full-size", help="The same as --size full.")] = False,
-    seed: Annotated[int, typer.Option(help="The same seed and sizes give the same files.")] = Recipe.seed,
+    world: Annotated[
+        WorldChoice,  # type: ignore[valid-type]
+        typer.Option(
+            help="Whose cameras, places and people; train on the first alone, the others show a change of domain."
+        ),
+    ] = _DEFAULT_WORLD,
+    seed: Annotated[int, typer.Option(help="The same world, seed and sizes give the same files.")] = Recipe.seed,
     train_identities: Annotated[int | None, _of_size()] = None,
     test_identities: Annotated[int | None, _of_size()] = None,
     images_per_identity: Annotated[
@@ -65,6 +73,7 @@ def draw(
             raise InvalidSettings(f"--contact-sheet: expected the name of a .png file, got {sheet}")
         recipe = _recipe(
             _size(size and size.value, full_size),
+            world=world.value,
             seed=seed,
             train_identities=train_identities,
             test_identities=test_identities,
@@ -89,7 +98,7 @@ def _size(size: str | None, full_size: bool) -> str:
     return "full" if full_size else size or "default"
 
 
-def _recipe(size: str, **options: float | None) -> Recipe:
+def _recipe(size: str, **options: str | float | None) -> Recipe:
     """A size with the options that were given in place of its own numbers."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "images_per_identity" in given:  # of the gallery too, whatever the size has there

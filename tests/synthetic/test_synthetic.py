@@ -34,6 +34,7 @@ from synthetic.person import make_person
 from synthetic.picture import make_picture
 from synthetic.plan import shots
 from synthetic.population import draw_attributes
+from synthetic.worlds import WORLDS
 
 SMALL = Recipe(train_identities=4, test_identities=3, images_per_identity=20, distractors=7, junk=5)
 
@@ -129,7 +130,7 @@ def test_a_recipe_that_was_drawn_before_gives_the_same_again() -> None:
         (12, "noise", 0.619, (152.2, 83.3, 120.2), (115.1, 106.4, 102.2)),
         (-1, "occlusion", 0.878, (172.7, 117.6, 70.3), (181.3, 130.9, 78.7)),
     ):
-        data, degradation = make_picture(planned[index], person_of(planned[index], attributes), Recipe())
+        data, degradation = make_picture(planned[index], person_of(planned[index], attributes, Recipe()), Recipe())
         assert degradation == Degradation(kind, strength)
         with Image.open(io.BytesIO(data)) as picture:
             colours = np.asarray(picture, dtype=np.float64).reshape(8, -1, 3).mean(axis=1)
@@ -157,9 +158,9 @@ def test_the_same_seed_gives_the_same_files_however_they_are_drawn(dataset: Path
 
     attributes, reseeded = people(SMALL), []
     for shot in shots(SMALL)[::-17]:  # one at a time and backwards: nothing depends on what came before
-        data, _ = make_picture(shot, person_of(shot, attributes), SMALL)
+        data, _ = make_picture(shot, person_of(shot, attributes, SMALL), SMALL)
         assert data == (dataset / shot.path).read_bytes()
-        other, degradation = make_picture(shot, person_of(shot, attributes), replace(SMALL, seed=1))
+        other, degradation = make_picture(shot, person_of(shot, attributes, SMALL), replace(SMALL, seed=1))
         assert other != data
         reseeded.append(degradation._asdict())
     record = json.loads((dataset / "degradations.json").read_text())["images"]
@@ -170,7 +171,7 @@ def test_degraded_changes_only_the_degraded_images(dataset: Path) -> None:
     record = json.loads((dataset / "degradations.json").read_text())["images"]
     attributes = people(SMALL)
     for shot in shots(SMALL)[::20]:
-        clean, degradation = make_picture(shot, person_of(shot, attributes), replace(SMALL, degraded=0))
+        clean, degradation = make_picture(shot, person_of(shot, attributes, SMALL), replace(SMALL, degraded=0))
         assert degradation == Degradation("none", 0.0)
         if record[shot.path]["kind"] == "none":
             assert clean == (dataset / shot.path).read_bytes()
@@ -180,7 +181,7 @@ def test_degraded_changes_only_the_degraded_images(dataset: Path) -> None:
 def test_a_stronger_degradation_takes_more_away(kind) -> None:
     recipe = replace(SMALL, degraded=0)
     shot = shots(recipe)[0]
-    data, _ = make_picture(shot, person_of(shot, people(recipe)), recipe)
+    data, _ = make_picture(shot, person_of(shot, people(recipe), recipe), recipe)
     picture = Image.open(io.BytesIO(data))
     before = np.asarray(picture, dtype=np.float64)
 
@@ -245,7 +246,7 @@ def test_what_somebody_wears_or_carries_adds_to_the_outline(name: str) -> None:
 
 
 def test_attributes_follow_the_published_frequencies_and_correlations() -> None:
-    labels = draw_attributes(751, 0.5, np.random.default_rng(0))
+    labels = draw_attributes(WORLDS["first"].attributes, 751, 0.5, np.random.default_rng(0))
     by_name = {attribute.name: labels[:, column] for column, attribute in enumerate(SCHEMA)}
     # Counts of the published file's 1,501 identities; four standard deviations and some for the copies.
     for name, value, count in (
@@ -264,7 +265,7 @@ def test_attributes_follow_the_published_frequencies_and_correlations() -> None:
 
 @pytest.mark.parametrize(("count", "lookalikes"), [(1, 0.5), (2, 0.5), (7, 0.5), (100, 0.5), (751, 0.49), (60, 0.0)])
 def test_the_wanted_part_of_the_identities_has_lookalikes(count: int, lookalikes: float) -> None:
-    labels = draw_attributes(count, lookalikes, np.random.default_rng(1))
+    labels = draw_attributes(WORLDS["first"].attributes, count, lookalikes, np.random.default_rng(1))
     groups = Counter(row.tobytes() for row in labels)
     shared = sum(size for size in groups.values() if size > 1)
     assert labels.shape == (count, 12)
