@@ -4,6 +4,6 @@ Needs no torch.
 """
 
 from synthetic.dataset import make_dataset
-from synthetic.recipe import FULL_SIZE, Recipe
+from synthetic.recipe import SIZES, Recipe
 
-__all__ = ["FULL_SIZE", "Recipe", "make_dataset"]
+__all__ = ["SIZES", "Recipe", "make_dataset"]

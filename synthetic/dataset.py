@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from qafm.datasets.attribute_file import write_attributes
+from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, write_degradations
 from qafm.datasets.folders import FOLDERS
 from qafm.datasets.market1501 import ATTRIBUTE_FILE
 from qafm.errors import InvalidDataset, InvalidSettings
 from synthetic.person import Person, make_person
 from synthetic.picture import make_picture
-from synthetic.plan import ATTRIBUTES, STRANGER, TEST, TRAIN, Shot, identities, shots
+from synthetic.plan import ATTRIBUTES, TEST, TRAIN, Shot, identities, seed, shots
 from synthetic.population import draw_attributes
 from synthetic.recipe import Recipe
+from synthetic.worlds import WORLDS
 
 RECIPE_FILE = "recipe.json"
 """Written first: the mark of a folder that this module made and may replace."""
@@ -72,17 +74,21 @@ def make_dataset(
 
 def people(recipe: Recipe) -> dict[int, np.ndarray]:
     """{pid: int8 [12]}, the attributes of the identities of both splits."""
+    tables = WORLDS[recipe.world].attributes
     attributes: dict[int, np.ndarray] = {}
     for half, pids in zip((TRAIN, TEST), identities(recipe), strict=True):
-        rng = np.random.default_rng([recipe.seed, ATTRIBUTES, half])
-        attributes |= dict(zip(pids, draw_attributes(len(pids), recipe.lookalikes, rng), strict=True))
+        rng = np.random.default_rng(seed(recipe, ATTRIBUTES, half))
+        attributes |= dict(zip(pids, draw_attributes(tables, len(pids), recipe.lookalikes, rng), strict=True))
     return attributes
 
 
-def person_of(shot: Shot, attributes: dict[int, np.ndarray]) -> Person:
+def person_of(shot: Shot, attributes: dict[int, np.ndarray], recipe: Recipe) -> Person:
     """Who is in a shot: the identity, or for a distractor or junk a stranger who appears nowhere else."""
     rng = np.random.default_rng(shot.person)
-    labels = draw_attributes(1, 0.0, rng)[0] if shot.person[1] == STRANGER else attributes[shot.pid]
+    if shot.pid in (DISTRACTOR_PID, JUNK_PID):
+        labels = draw_attributes(WORLDS[recipe.world].attributes, 1, 0.0, rng)[0]
+    else:
+        labels = attributes[shot.pid]
     return make_person(labels, rng)
 
 
@@ -133,7 +139,7 @@ def _draw_task(
     degradations = {}
     for _, same in groupby(task, key=lambda shot: shot.person):
         one_person = list(same)
-        person = person_of(one_person[0], attributes)
+        person = person_of(one_person[0], attributes, recipe)
         for shot in one_person:
             data, degradations[shot.path] = make_picture(shot, person, recipe)
             (out / shot.path).write_bytes(data)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from qafm.datasets.degradations import Degradation
 from qafm.datasets.folders import FOLDERS
 from qafm.datasets.market1501 import ATTRIBUTE_FILE, PUBLISHED_COUNTS, list_split, parse_name
 from qafm.errors import InvalidDataset, InvalidSettings
-from synthetic import FULL_SIZE, Recipe, make_dataset
+from synthetic import SIZES, Recipe, make_dataset
 from synthetic.__main__ import app
 from synthetic.canvas import Place, Pose
 from synthetic.dataset import people, person_of
@@ -33,6 +34,7 @@ from synthetic.person import make_person
 from synthetic.picture import make_picture
 from synthetic.plan import shots
 from synthetic.population import draw_attributes
+from synthetic.worlds import WORLDS
 
 SMALL = Recipe(train_identities=4, test_identities=3, images_per_identity=20, distractors=7, junk=5)
 
@@ -89,7 +91,7 @@ def test_every_query_is_one_of_its_camera_and_has_a_match_under_another(recipe: 
 
 
 def test_full_size_has_the_published_counts() -> None:
-    planned = shots(FULL_SIZE)
+    planned = shots(SIZES["full"])
     assert Counter(shot.split for shot in planned) == PUBLISHED_COUNTS
     assert len({shot.pid for shot in planned if shot.split == "train"}) == 751
     assert len({shot.pid for shot in planned if shot.split == "query"}) == 750
@@ -100,6 +102,39 @@ def test_full_size_has_the_published_counts() -> None:
     for shot in planned:
         crop = parse_name(Path(shot.path))
         assert (crop.pid, crop.camid) == (shot.pid, shot.camid)
+
+
+def test_study_has_many_people_and_few_images_of_each() -> None:
+    planned = shots(SIZES["study"])
+    assert Counter(shot.split for shot in planned) == {"train": 900 * 5, "query": 800 * 3, "gallery": 800 * 4 + 400}
+    assert len({shot.pid for shot in planned if shot.split == "train"}) == 900
+    assert len({shot.pid for shot in planned if shot.split == "query"}) == 800
+    counts = Counter(shot.pid for shot in planned if shot.split == "gallery")
+    assert (counts[DISTRACTOR_PID], counts[JUNK_PID]) == (300, 100)
+
+
+def test_a_recipe_that_was_drawn_before_gives_the_same_again() -> None:
+    """What version 1 of recipe.json has drawn from the first: results on a drawn dataset are compared over years."""
+    digests = {}
+    for name in ("default", "full"):
+        planned, attributes = shots(SIZES[name]), people(SIZES[name])
+        who = b"".join(attributes[pid].tobytes() for pid in sorted(attributes))
+        what = repr([(s.split, s.pid, s.camid, s.index, s.path, s.person) for s in planned]).encode()
+        digests[name] = tuple(hashlib.sha256(content).hexdigest()[:12] for content in (what, who))
+    assert digests == {"default": ("11ed70383a1b", "5826cb30327f"), "full": ("9a55b3b99318", "b175ad738fbf")}
+
+    planned, attributes = shots(Recipe()), people(Recipe())
+    # Colours by eighths from the top; the last bit of a cosine may differ from one machine to another.
+    for index, kind, strength, top, bottom in (
+        (7, "none", 0.0, (81.1, 79.7, 77.4), (63.1, 80.9, 71.4)),
+        (12, "noise", 0.619, (152.2, 83.3, 120.2), (115.1, 106.4, 102.2)),
+        (-1, "occlusion", 0.878, (172.7, 117.6, 70.3), (181.3, 130.9, 78.7)),
+    ):
+        data, degradation = make_picture(planned[index], person_of(planned[index], attributes, Recipe()), Recipe())
+        assert degradation == Degradation(kind, strength)
+        with Image.open(io.BytesIO(data)) as picture:
+            colours = np.asarray(picture, dtype=np.float64).reshape(8, -1, 3).mean(axis=1)
+        np.testing.assert_allclose(colours[[0, -1]], [top, bottom], atol=0.5)
 
 
 def test_each_image_has_its_degradation_recorded(dataset: Path) -> None:
@@ -123,9 +158,9 @@ def test_the_same_seed_gives_the_same_files_however_they_are_drawn(dataset: Path
 
     attributes, reseeded = people(SMALL), []
     for shot in shots(SMALL)[::-17]:  # one at a time and backwards: nothing depends on what came before
-        data, _ = make_picture(shot, person_of(shot, attributes), SMALL)
+        data, _ = make_picture(shot, person_of(shot, attributes, SMALL), SMALL)
         assert data == (dataset / shot.path).read_bytes()
-        other, degradation = make_picture(shot, person_of(shot, attributes), replace(SMALL, seed=1))
+        other, degradation = make_picture(shot, person_of(shot, attributes, SMALL), replace(SMALL, seed=1))
         assert other != data
         reseeded.append(degradation._asdict())
     record = json.loads((dataset / "degradations.json").read_text())["images"]
@@ -136,7 +171,7 @@ def test_degraded_changes_only_the_degraded_images(dataset: Path) -> None:
     record = json.loads((dataset / "degradations.json").read_text())["images"]
     attributes = people(SMALL)
     for shot in shots(SMALL)[::20]:
-        clean, degradation = make_picture(shot, person_of(shot, attributes), replace(SMALL, degraded=0))
+        clean, degradation = make_picture(shot, person_of(shot, attributes, SMALL), replace(SMALL, degraded=0))
         assert degradation == Degradation("none", 0.0)
         if record[shot.path]["kind"] == "none":
             assert clean == (dataset / shot.path).read_bytes()
@@ -146,7 +181,7 @@ def test_degraded_changes_only_the_degraded_images(dataset: Path) -> None:
 def test_a_stronger_degradation_takes_more_away(kind) -> None:
     recipe = replace(SMALL, degraded=0)
     shot = shots(recipe)[0]
-    data, _ = make_picture(shot, person_of(shot, people(recipe)), recipe)
+    data, _ = make_picture(shot, person_of(shot, people(recipe), recipe), recipe)
     picture = Image.open(io.BytesIO(data))
     before = np.asarray(picture, dtype=np.float64)
 
@@ -211,7 +246,7 @@ def test_what_somebody_wears_or_carries_adds_to_the_outline(name: str) -> None:
 
 
 def test_attributes_follow_the_published_frequencies_and_correlations() -> None:
-    labels = draw_attributes(751, 0.5, np.random.default_rng(0))
+    labels = draw_attributes(WORLDS["first"].attributes, 751, 0.5, np.random.default_rng(0))
     by_name = {attribute.name: labels[:, column] for column, attribute in enumerate(SCHEMA)}
     # Counts of the published file's 1,501 identities; four standard deviations and some for the copies.
     for name, value, count in (
@@ -230,7 +265,7 @@ def test_attributes_follow_the_published_frequencies_and_correlations() -> None:
 
 @pytest.mark.parametrize(("count", "lookalikes"), [(1, 0.5), (2, 0.5), (7, 0.5), (100, 0.5), (751, 0.49), (60, 0.0)])
 def test_the_wanted_part_of_the_identities_has_lookalikes(count: int, lookalikes: float) -> None:
-    labels = draw_attributes(count, lookalikes, np.random.default_rng(1))
+    labels = draw_attributes(WORLDS["first"].attributes, count, lookalikes, np.random.default_rng(1))
     groups = Counter(row.tobytes() for row in labels)
     shared = sum(size for size in groups.values() if size > 1)
     assert labels.shape == (count, 12)
@@ -288,6 +323,36 @@ def test_the_command_draws_and_refuses(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "not empty" in refused.stderr
     assert _run("--out", str(tmp_path / "x"), "--degraded", "2").exit_code == 2
+
+
+def test_options_replace_numbers_of_a_named_size(tmp_path: Path) -> None:
+    few = ["--train-identities=2", "--test-identities=2", "--distractors=0", "--junk=0"]
+
+    def drawn(*options: str) -> dict[str, object]:
+        done = _run("--out", str(tmp_path / "out"), *few, *options)
+        assert done.exit_code == 0, done.output
+        return json.loads((tmp_path / "out" / "recipe.json").read_text())["recipe"]
+
+    small = {"train_identities": 2, "test_identities": 2, "distractors": 0, "junk": 0}
+    assert drawn() == asdict(replace(SIZES["default"], **small))
+    assert drawn("--size=study", "--seed=3") == asdict(replace(SIZES["study"], seed=3, **small))
+    assert len(list_split(tmp_path / "out", "query")) == 2 * 3
+    assert drawn("--full-size") == drawn("--full-size", "--size=full") == asdict(replace(SIZES["full"], **small))
+    # The mean of the training images is the gallery's too, whatever the size has there.
+    changed = drawn("--size=study", "--images-per-identity=7", "--degraded=0")
+    expected = replace(SIZES["study"], **small, images_per_identity=7, gallery_per_identity=None, degraded=0)
+    assert changed == asdict(expected)
+    assert expected.gallery_images == 14
+
+
+def test_sizes_that_do_not_exist_or_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    both = _run("--out", str(tmp_path / "out"), "--size=study", "--full-size")
+    assert both.exit_code == 2
+    assert "--size study" in both.stderr
+    unknown = _run("--out", str(tmp_path / "out"), "--size=huge")
+    assert unknown.exit_code == 2
+    assert all(name in unknown.stderr for name in ("huge", *SIZES))
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_needs_no_torch() -> None:
