@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from client.evaluation.ablation import Ablation
     from client.gallery.search import Found
     from client.load import Load
-    from qafm.attributes import HeadAccuracy
+    from qafm.attribute_metrics import HeadMetrics
 
 
 def metrics(columns: dict[str, Metrics | None]) -> Table:
@@ -48,7 +48,7 @@ def verification(points: list[OperatingPoint], distance: str = "euclidean") -> T
     return table
 
 
-def attributes(heads: dict[str, HeadAccuracy]) -> Table:
+def attributes(heads: dict[str, HeadMetrics]) -> Table:
     """How often each attribute is predicted right, in per cent, beside what its most frequent value would reach."""
     table = Table(title="Attributes")
     table.add_column("")

@@ -12,7 +12,7 @@ from client.evaluation.describing import FailedImage
 from client.page import crop, page
 from client.report.examples import crops_by_quality, lists_of_queries
 from client.report.report import Report
-from qafm.attributes import HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
 from qafm.retrieval.metrics import METRIC_LABELS, PROTOCOL, Metrics
 from qafm.retrieval.verification import OperatingPoint
 
@@ -150,7 +150,7 @@ def _ablation(ablation: Ablation | None) -> str:
 {ablation.alpha_mean:.3f}, standard deviation {ablation.alpha_sd:.4f}.</p></section>"""
 
 
-def _attributes(attributes: dict[str, HeadAccuracy]) -> str:
+def _attributes(attributes: dict[str, HeadMetrics]) -> str:
     if not attributes:
         return ""
     rows = "".join(

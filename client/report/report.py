@@ -16,7 +16,7 @@ from client.evaluation.describing import FailedImage
 from client.evaluation.folder import REPORT_FORMAT
 from client.evaluation.identity import DatasetIdentity
 from client.report.examples import Examples
-from qafm.attributes import HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
 from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
@@ -43,7 +43,7 @@ class Report:
     metrics: Metrics
     baseline: Metrics
     verification: list[OperatingPoint]
-    attributes: dict[str, HeadAccuracy]
+    attributes: dict[str, HeadMetrics]
     failed_images: tuple[FailedImage, ...]
     manifest: Manifest
     timings: dict[str, float]

@@ -17,8 +17,10 @@ from client.evaluation.identity import DatasetIdentity
 from client.report.examples import choose_examples
 from client.report.report import Report
 from client.report.write import write_report
-from qafm.attributes import SCHEMA, HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
+from qafm.attributes import SCHEMA
 from qafm.manifest import Manifest
+from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import operating_points
@@ -78,7 +80,9 @@ def report(tmp_path_factory):
             baseline=metrics,
             reranked=metrics,
             verification=operating_points(query, gallery),
-            attributes={attribute.name: HeadAccuracy(0.75, 0.5, 48) for attribute in SCHEMA},
+            attributes={
+                attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, Interval(0.5, 0.6875)) for attribute in SCHEMA
+            },
             failed_images=(FailedImage("query/" + "long" * 30 + ".jpg", "it begins b'<script>'"),),
             manifest=Manifest({"checkpoint": "0123456789abcdef" * 4, "versions": {"os": "Linux"}}, {}),
             timings={"describe_s": 12.5},

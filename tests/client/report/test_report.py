@@ -10,9 +10,10 @@ from client.evaluation.describing import FailedImage
 from client.evaluation.identity import DatasetIdentity
 from client.report.report import Report, read_heatmaps
 from client.report.write import write_report
-from qafm.attributes import HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
+from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import OperatingPoint
@@ -32,7 +33,7 @@ def folder(tmp_path):
         metrics=metrics,
         baseline=metrics,
         verification=[OperatingPoint(false_positive_rate=0.01, true_positive_rate=0.375, threshold=0.8125)],
-        attributes={"hat": HeadAccuracy(accuracy=0.75, majority=0.625, images=8)},
+        attributes={"hat": HeadMetrics(0.75, 0.625, 0.5625, 0.875, 8, Interval(0.5, 0.6875))},
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
         manifest=Manifest({"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}}, {"qafm": "k7m2-9xqd"}),
         timings={"describe_s": 1.5},
@@ -48,7 +49,16 @@ def test_json_has_what_programs_read(folder):
     found = json.loads((folder / "report.json").read_text())
     assert (found["mAP"], found["mAP_trapezoid"], found["queries"], found["gallery"]) == (0.5, 0.25, 1, 2)
     assert found["baseline"]["rank1"] == 0
-    assert found["attributes"] == {"hat": {"accuracy": 0.75, "majority": 0.625, "images": 8}}
+    assert found["attributes"] == {
+        "hat": {
+            "accuracy": 0.75,
+            "majority": 0.625,
+            "balanced_accuracy": 0.5625,
+            "auc": 0.875,
+            "images": 8,
+            "balanced_accuracy_interval": [0.5, 0.6875],
+        }
+    }
     assert found["verification"] == [{"false_positive_rate": 0.01, "true_positive_rate": 0.375, "threshold": 0.8125}]
     assert (found["reranked"]["mAP"], found["reranked"]["k2"]) == (0.5, 6)
     assert found["failed_images"][0]["path"] == "query/a.jpg"
