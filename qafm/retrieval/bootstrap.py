@@ -30,12 +30,21 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def in_per_cent(self, digits: int = 2) -> str:
+        """As people read it: `82.10 to 84.57`."""
+        return f"{100 * self.low:.{digits}f} to {100 * self.high:.{digits}f}"
+
 
 class Difference(NamedTuple):
     """By how much one mean exceeds another, and the 95 % interval of that."""
 
     value: float
     interval: Interval
+
+    def in_per_cent(self) -> str:
+        """In percentage points, as people read it: `+1.20 (-0.31 to +2.70)`."""
+        value, low, high = (f"{100 * each:+.2f}" for each in (self.value, *self.interval))
+        return f"{value} ({low} to {high})"
 
     def summary(self) -> dict[str, Any]:
         """For JSON."""

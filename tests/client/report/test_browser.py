@@ -20,7 +20,8 @@ from client.report.write import write_report
 from qafm.attribute_metrics import HeadMetrics
 from qafm.attributes import SCHEMA
 from qafm.manifest import Manifest
-from qafm.retrieval.bootstrap import Interval
+from qafm.retrieval.bootstrap import Difference, Interval
+from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import operating_points
@@ -65,7 +66,10 @@ def report(tmp_path_factory):
     centres = generator.standard_normal((IDENTITIES + 1, 50))
     query, gallery = (described(root, folder, generator, centres) for folder in ("query", "bounding_box_test"))
     metrics = evaluate(query, gallery)
-    rows = tuple(Row(f"fixed α = {tenth / 10}", tenth / 10, metrics) for tenth in range(1, 10))
+    difference = {"mAP": Difference(-0.0123, Interval(-0.0301, 0.0042))}
+    rows = tuple(
+        Row(f"fixed α = {tenth / 10}", tenth / 10, metrics, difference if tenth > 1 else {}) for tenth in range(1, 10)
+    )
     levels = {"none": 20, "slight": 9, "medium": 9, "severe": 10}
     by_level = {row.name: dict.fromkeys(levels, 0.5) for row in rows}
     write_report(
@@ -77,6 +81,7 @@ def report(tmp_path_factory):
             data="a/rather/long/path/without/any/blanks/to/a/dataset/in/Market-1501s/layout/Market-1501-v15.09.15",
             url="127.0.0.1:8001",
             metrics=metrics,
+            intervals=intervals(metrics, query.pids),
             baseline=metrics,
             reranked=metrics,
             verification=operating_points(query, gallery),
