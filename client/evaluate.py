@@ -22,6 +22,8 @@ from client.report.report import Report, now
 from client.report.write import PAGE_FILE, write_report
 from qafm.errors import EvaluationFailed, InvalidDescriptors
 from qafm.files import whole_file
+from qafm.retrieval.bootstrap import Interval
+from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import save_descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
 from qafm.retrieval.reranking import Reranking
@@ -86,10 +88,11 @@ async def evaluate_dataset(
 @dataclass(frozen=True, eq=False)
 class _Measured:
     metrics: Metrics
+    intervals: dict[str, Interval]
     verification: list[OperatingPoint]
     reranked: Metrics | None
     seconds: float
-    """Of the first two."""
+    """Of the first three."""
 
 
 async def _measure(described: DescribedDataset, rerank: bool) -> _Measured:
@@ -102,10 +105,11 @@ async def _measure(described: DescribedDataset, rerank: bool) -> _Measured:
         if not described.failed_images:
             raise
         raise EvaluationFailed(f"there is nothing to measure, because images failed: {error}") from error
+    ends = await asyncio.to_thread(intervals, metrics, query.pids)
     verification = await asyncio.to_thread(operating_points, query, gallery)
     seconds = time.perf_counter() - start
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
-    return _Measured(metrics, verification, reranked, seconds)
+    return _Measured(metrics, ends, verification, reranked, seconds)
 
 
 def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
@@ -139,6 +143,7 @@ async def _report(
         url=client.url,
         model=described.model,
         metrics=measured.metrics,
+        intervals=measured.intervals,
         baseline=baseline,
         reranked=measured.reranked,
         alpha=described.all("alpha"),

@@ -68,32 +68,3 @@ def predicted(probabilities: np.ndarray) -> np.ndarray:
         [probabilities[..., a.start] > 0.5 if a.binary else probabilities[..., a.columns].argmax(-1) for a in SCHEMA],
         axis=-1,
     ).astype(np.int8)
-
-
-@dataclass(frozen=True)
-class HeadAccuracy:
-    """How often one attribute is predicted right, over its `images` annotated images. Fractions.
-
-    `majority` is what always answering the most frequent value would reach on the same images.
-    """
-
-    accuracy: float
-    majority: float
-    images: int
-
-
-def head_accuracies(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, HeadAccuracy]:
-    """The accuracy of each attribute by name; one that no image has annotated is left out.
-
-    probabilities: float [N,30], as the ATTRIBUTES tensor has them. labels: int8 [N,12].
-    """
-    accuracies = {}
-    for attribute, guessed, actual in zip(SCHEMA, predicted(probabilities).T, np.asarray(labels).T, strict=True):
-        known = actual != MISSING
-        if known.any():
-            accuracies[attribute.name] = HeadAccuracy(
-                accuracy=float((guessed == actual)[known].mean()),
-                majority=float(np.bincount(actual[known]).max() / known.sum()),
-                images=int(known.sum()),
-            )
-    return accuracies

@@ -93,14 +93,17 @@ def _print(result: "Report", folder: Path) -> None:
 
     output = console.output()
     output.print(
-        tables.metrics({"QAFM": result.metrics, "Re-ranked": result.reranked, "Colour histogram": result.baseline})
+        tables.metrics(
+            {"QAFM": result.metrics, "Re-ranked": result.reranked, "Colour histogram": result.baseline},
+            result.intervals,
+        )
     )
     if result.verification:
         output.print(tables.verification(result.verification))
     if result.attributes:
         output.print(tables.attributes(result.attributes))
     if result.ablation:
-        output.print(tables.ablation(result.ablation))
+        output.print(*tables.ablation(result.ablation))
         output.print(tables.correlations(result.ablation), soft_wrap=True)
     output.print(
         f"{tables.counts(result.metrics)}, {result.timings['images_per_second']:.1f} images/s. "

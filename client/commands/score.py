@@ -1,18 +1,28 @@
-"""`client score`: the metrics of descriptors, without a server."""
+"""`client score`: the metrics of descriptors, and two results compared, without a server."""
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from client.commands import console
 from client.commands.options import Json, Rerank
 
+if TYPE_CHECKING:
+    from qafm.retrieval.descriptors import Descriptors
+    from qafm.retrieval.score import Comparison, Score
+
 
 class DistanceChoice(str, Enum):
     euclidean = "euclidean"
     cosine = "cosine"
+
+
+class VectorsChoice(str, Enum):
+    descriptors = "descriptors"
+    visual = "visual"
+    semantic = "semantic"
 
 
 def score_descriptors(
@@ -21,23 +31,64 @@ def score_descriptors(
     distance: Annotated[
         DistanceChoice, typer.Option(help="How two descriptors are compared.")
     ] = DistanceChoice.euclidean,
+    vectors: Annotated[
+        VectorsChoice, typer.Option(help="What to rank by: the fused descriptors, or what one branch says.")
+    ] = VectorsChoice.descriptors,
+    against: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="<QUERY GALLERY>",
+            help="Compare with the result of these two, of the same queries: the difference, with its 95 % interval.",
+        ),
+    ] = None,
+    against_vectors: Annotated[
+        VectorsChoice | None, typer.Option(help="What to rank those by, where it is not what --vectors says.")
+    ] = None,
     rerank: Rerank = False,
     json_file: Json = None,
 ) -> None:
     """Rank descriptors and print the metrics; needs no server."""
-    from client.commands import tables
+    from qafm.errors import InvalidSettings
     from qafm.files import write_json
+    from qafm.retrieval.score import compare
+
+    if against_vectors is not None and against is None:
+        raise InvalidSettings("--against-vectors says what to rank the files of --against by; name these as well")
+    result, queries = _scored(query, gallery, distance, vectors, rerank)
+    comparison = None
+    if against is not None:
+        other, its_queries = _scored(*against, distance, against_vectors or vectors, rerank)
+        comparison = compare(result, queries, other, its_queries)
+        for warning in comparison.warnings:
+            console.warn(warning)
+    if json_file is not None:
+        write_json(json_file, {**result.summary(), **(comparison.summary() if comparison else {})})
+    _print(result, comparison)
+
+
+def _scored(
+    query: Path, gallery: Path, distance: DistanceChoice, vectors: VectorsChoice, rerank: bool
+) -> "tuple[Score, Descriptors]":
+    """The result of two files, and the queries it is of."""
     from qafm.retrieval.descriptors import RANKED_FIELDS, read_descriptors
     from qafm.retrieval.score import score
 
-    queries, crops = (read_descriptors(path, RANKED_FIELDS) for path in (query, gallery))
-    result = score(queries, crops, distance=distance.value, rerank=rerank)
+    names = (*RANKED_FIELDS, "paths", vectors.value)
+    queries, crops = (read_descriptors(path, names) for path in (query, gallery))
+    result = score(queries, crops, distance=distance.value, vectors=vectors.value, rerank=rerank)
     for warning in result.warnings:
         console.warn(warning)
-    if json_file is not None:
-        write_json(json_file, result.summary())
+    return result, queries
+
+
+def _print(result: "Score", comparison: "Comparison | None") -> None:
+    from client.commands import tables
+
     output = console.output()
-    output.print(tables.metrics({"%": result.metrics, "Re-ranked": result.reranked}))
+    output.print(tables.metrics({"%": result.metrics, "Re-ranked": result.reranked}, result.intervals))
+    if comparison:
+        output.print(tables.comparison(result, comparison))
     if result.verification:
         output.print(tables.verification(result.verification, result.distance))
-    output.print(f"{tables.counts(result.metrics)}, {result.distance} distance")
+    named = "" if result.vectors == "descriptors" else f" of the {result.vectors} vectors"
+    output.print(f"{tables.counts(result.metrics)}, {result.distance} distance{named}")

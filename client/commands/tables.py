@@ -15,25 +15,42 @@ if TYPE_CHECKING:
     from client.evaluation.ablation import Ablation
     from client.gallery.search import Found
     from client.load import Load
-    from qafm.attributes import HeadAccuracy
+    from qafm.attribute_metrics import HeadMetrics
+    from qafm.retrieval.bootstrap import Interval
+    from qafm.retrieval.score import Comparison, Score
 
 
-def metrics(columns: dict[str, Metrics | None]) -> Table:
-    """The headline metrics in per cent, a column for each that there is."""
+def metrics(columns: dict[str, Metrics | None], intervals: dict[str, Interval]) -> Table:
+    """The headline metrics in per cent, a column for each that there is. intervals: of the first one, by metric."""
     given = {name: values for name, values in columns.items() if values}
     table = Table()
     table.add_column("Metric")
-    for name in given:
+    for place, name in enumerate(given):
         table.add_column(name, justify="right")
+        if not place:
+            table.add_column("95 % interval", justify="right")
     for name, label in METRIC_LABELS.items():
-        table.add_row(label, *(f"{100 * getattr(values, name):.2f}" for values in given.values()))
+        first, *others = (f"{100 * getattr(values, name):.2f}" for values in given.values())
+        table.add_row(label, first, _interval(intervals.get(name)), *others)
+    return table
+
+
+def comparison(result: Score, found: Comparison) -> Table:
+    """Two results of the same queries side by side."""
+    table = Table(title="Compared, query by query")
+    table.add_column("Metric")
+    for name in ("%", "Against", "Difference (95 % interval)"):
+        table.add_column(name, justify="right")
+    for name, each in found.differences.items():
+        own, other = (f"{100 * getattr(one.metrics, name):.2f}" for one in (result, found.against))
+        table.add_row(METRIC_LABELS[name], own, other, each.in_per_cent())
     return table
 
 
 def counts(values: Metrics) -> str:
     """How many images the metrics are of."""
     skipped = f" ({values.skipped_queries:,} without a true match left out)" if values.skipped_queries else ""
-    return f"{values.queries:,} queries{skipped}, {values.gallery:,} gallery images"
+    return f"{values.queries:,} queries{skipped} of {values.identities:,} identities, {values.gallery:,} gallery images"
 
 
 def verification(points: list[OperatingPoint], distance: str = "euclidean") -> Table:
@@ -48,31 +65,46 @@ def verification(points: list[OperatingPoint], distance: str = "euclidean") -> T
     return table
 
 
-def attributes(heads: dict[str, HeadAccuracy]) -> Table:
-    """How often each attribute is predicted right, in per cent, beside what its most frequent value would reach."""
+def attributes(heads: dict[str, HeadMetrics]) -> Table:
+    """How well each attribute is predicted, in per cent, beside what its most frequent value would reach."""
     table = Table(title="Attributes")
     table.add_column("")
-    for name in ("Accuracy", "Most frequent", "Images"):
+    for name in ("Accuracy", "Most frequent", "Balanced", "95 % interval", "AUC", "Images"):
         table.add_column(name, justify="right")
     for name, head in heads.items():
-        table.add_row(name, f"{100 * head.accuracy:.1f}", f"{100 * head.majority:.1f}", f"{head.images:,}")
+        table.add_row(
+            name,
+            *(f"{100 * value:.1f}" for value in (head.accuracy, head.majority, head.balanced_accuracy)),
+            _interval(head.balanced_accuracy_interval),
+            "" if head.auc is None else f"{100 * head.auc:.1f}",
+            f"{head.images:,}",
+        )
     return table
 
 
-def ablation(result: Ablation) -> Table:
-    """The paper's Table 4, with a column for each level of degradation where that is recorded."""
-    levels = result.degradation.queries if result.degradation else {}
+def ablation(result: Ablation) -> Iterator[Table]:
+    """The paper's Table 4, and where degradations are recorded the mAP at each level of them.
+
+    A difference is that to the first row, in percentage points, with its 95 % interval.
+    """
     table = Table(title="α and the branches (the paper's Table 4)")
-    table.add_column("", no_wrap=True)
-    for name in ("α", "paper's α", "Rank-1", "Rank-5", "mAP"):
-        table.add_column(name, justify="right")
-    for name, count in levels.items():
-        table.add_column(f"mAP, {name} ({count})", justify="right")
-    for name, weights, fractions in result.table():
-        cells = ["" if weight is None else f"{weight:.1f}" for weight in weights]
-        cells += ["" if fraction is None else f"{100 * fraction:.2f}" for fraction in fractions]
-        table.add_row(name, *cells)
-    return table
+    for name in ("", "α", "paper's α", "Rank-1", "Rank-5", "mAP", "Difference in mAP"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in result.rows:
+        weights = ["" if weight is None else f"{weight:.1f}" for weight in (row.alpha, row.paper_alpha)]
+        reached = (f"{100 * value:.2f}" for value in (row.metrics.rank1, row.metrics.rank5, row.metrics.mAP))
+        table.add_row(row.name, *weights, *reached, row.difference["mAP"].in_per_cent() if row.difference else "")
+    yield table
+    if result.degradation:
+        table = Table(title="mAP by degradation")
+        table.add_column("")
+        for name, count in result.degradation.queries.items():
+            table.add_column(f"{name} ({count:,})", justify="right")
+        for row in result.rows:
+            by_level = result.degradation.rows[row.name]
+            cells = (f"{100 * by_level[name]:.2f}" if name in by_level else "" for name in result.degradation.queries)
+            table.add_row(row.name, *cells)
+        yield table
 
 
 def correlations(result: Ablation) -> str:
@@ -119,3 +151,7 @@ def nearest(crops: list[Found]) -> Table:
         person = [escape(crop.person or "")] if named else []
         table.add_row(str(rank), f"{crop.distance:.3f}", *person, escape(str(crop.path)))
     return table
+
+
+def _interval(ends: Interval | None) -> str:
+    return ends.in_per_cent() if ends else ""

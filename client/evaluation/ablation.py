@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from client.reid import ReidClient
 from qafm.datasets import degradations
 from qafm.datasets.degradations import LEVELS, level
+from qafm.retrieval.comparison import Differences, differences, differences_summary
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
 
@@ -24,21 +25,32 @@ FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One way to make a descriptor. `alpha` is the fixed weight of APN, None where there is no such thing."""
+    """One way to make a descriptor.
+
+    alpha: the fixed weight of APN, None where there is no such thing. difference: by how much rank1 and mAP exceed
+    those of the served descriptor, with paired intervals; empty for that one itself.
+    """
 
     name: str
     alpha: float | None
     metrics: Metrics
+    difference: Differences = field(default_factory=dict)
+
+    @property
+    def paper_alpha(self) -> float | None:
+        """1 - alpha: the paper's Table 4 has α as the weight of APAN."""
+        return None if self.alpha is None else round(1 - self.alpha, 3)
 
     def summary(self) -> dict[str, Any]:
-        """For JSON. `paper_alpha` is 1 - alpha: the paper's Table 4 has α as the weight of APAN."""
+        """For JSON."""
         return {
             "name": self.name,
             "alpha": self.alpha,
-            "paper_alpha": None if self.alpha is None else round(1 - self.alpha, 3),
+            "paper_alpha": self.paper_alpha,
             "rank1": self.metrics.rank1,
             "rank5": self.metrics.rank5,
             "mAP": self.metrics.mAP,
+            "difference": differences_summary(self.difference),
         }
 
 
@@ -71,15 +83,6 @@ class Ablation:
     q_alpha_r: float | None
     degradation: Degradation | None
 
-    def table(self) -> Iterator[tuple[str, list[float | None], list[float | None]]]:
-        """For each row its name, α and the paper's α, and in [0,1] Rank-1, Rank-5, mAP and the mAP at each level."""
-        levels = self.degradation.queries if self.degradation else {}
-        for row in self.rows:
-            summary = row.summary()
-            by_level = self.degradation.rows[row.name] if self.degradation else {}
-            fractions = [summary["rank1"], summary["rank5"], summary["mAP"], *(by_level.get(name) for name in levels)]
-            yield row.name, [summary["alpha"], summary["paper_alpha"]], fractions
-
     def summary(self) -> dict[str, Any]:
         names = ("alpha_mean", "alpha_sd", "alpha_min", "alpha_max", "q_alpha_r")
         return {
@@ -104,15 +107,15 @@ async def ablate(
     concurrency: how many requests are in flight at once.
     """
     rows = [Row("QAFM", None, metrics)]
-    for name, field in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
-        rows.append(await _row(name, None, _plain(query, field), _plain(gallery, field)))
+    for name, vectors in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
+        rows.append(await _row(name, None, metrics, _plain(query, vectors), _plain(gallery, vectors)))
     for name, fixed in (
         ("APN alone, α = 1", 1.0),
         ("APAN alone, α = 0", 0.0),
         *((f"fixed α = {tenth}", tenth) for tenth in FIXED_ALPHAS),
     ):
         sides = [await _fused(client, side, fixed, concurrency) for side in (query, gallery)]
-        rows.append(await _row(name, fixed, *sides))
+        rows.append(await _row(name, fixed, metrics, *sides))
     alpha = np.concatenate([known(side.alpha) for side in (query, gallery)])
     score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
     return Ablation(
@@ -162,8 +165,9 @@ def _mean_precision(row: Row, groups: dict[str, NDArray[np.intp]]) -> Iterator[t
             yield name, float(np.nanmean(precision))
 
 
-async def _row(name: str, alpha: float | None, query: Descriptors, gallery: Descriptors) -> Row:
-    return Row(name, alpha, await asyncio.to_thread(evaluate, query, gallery))
+async def _row(name: str, alpha: float | None, served: Metrics, query: Descriptors, gallery: Descriptors) -> Row:
+    metrics = await asyncio.to_thread(evaluate, query, gallery)
+    return Row(name, alpha, metrics, await asyncio.to_thread(differences, metrics, served, query.pids))
 
 
 async def _fused(client: ReidClient, side: Descriptors, alpha: float, concurrency: int) -> Descriptors:
@@ -172,8 +176,8 @@ async def _fused(client: ReidClient, side: Descriptors, alpha: float, concurrenc
     return replace(side, descriptors=await client.fuse(*vectors, weights, concurrency=concurrency))
 
 
-def _plain(side: Descriptors, field: str) -> Descriptors:
-    vectors = known(getattr(side, field))
+def _plain(side: Descriptors, name: str) -> Descriptors:
+    vectors = known(getattr(side, name))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return replace(side, descriptors=vectors / np.maximum(lengths, np.finfo(np.float32).tiny))
 

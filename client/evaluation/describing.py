@@ -17,7 +17,7 @@ from client.evaluation.dataset import EvaluationData
 from client.evaluation.journal import Journal, Records, key_of, other_journals
 from client.progress import Progress
 from client.reid import ReidClient
-from qafm.attributes import HeadAccuracy, head_accuracies
+from qafm.attribute_metrics import HeadMetrics, head_metrics
 from qafm.contract import QAFM
 from qafm.datasets.crops import Crop
 from qafm.errors import InvalidImage, QafmError, RequestFailed
@@ -55,7 +55,7 @@ class DescribedDataset:
     root: Path
     query: Descriptors
     gallery: Descriptors
-    attributes: dict[str, HeadAccuracy]
+    attributes: dict[str, HeadMetrics]
     failed_images: tuple[FailedImage, ...]
     manifest: Manifest
     model: str
@@ -117,7 +117,7 @@ async def describe_dataset(
         root=dataset.root,
         query=query,
         gallery=gallery,
-        attributes=_accuracies(dataset.attributes, query, gallery),
+        attributes=_attribute_metrics(dataset.attributes, query, gallery),
         failed_images=tuple(
             FailedImage(names[row], str(error).removeprefix(f"{dataset.crops[row].path}: "))
             for row, error in sorted(failed.items())
@@ -192,16 +192,17 @@ class _Pending:
         self._since = time.monotonic()
 
 
-def _accuracies(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadAccuracy]:
+def _attribute_metrics(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadMetrics]:
     """Over all images whose identity is annotated: distractors are not."""
-    probabilities, labels = [], []
+    probabilities, labels, pids = [], [], []
     for side in sides:
         assert side.attributes is not None, "descriptors straight from the server have attributes"
         for pid, row in zip(side.pids.tolist(), side.attributes, strict=True):
             if pid in attributes:
                 probabilities.append(row)
                 labels.append(attributes[pid])
-    return head_accuracies(np.stack(probabilities), np.stack(labels)) if labels else {}
+                pids.append(pid)
+    return head_metrics(np.stack(probabilities), np.stack(labels), np.array(pids)) if labels else {}
 
 
 def _gather(names: Sequence[str], crops: Sequence[Crop], records: Records, part: slice, model: str) -> Descriptors:

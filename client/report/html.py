@@ -12,7 +12,8 @@ from client.evaluation.describing import FailedImage
 from client.page import crop, page
 from client.report.examples import crops_by_quality, lists_of_queries
 from client.report.report import Report
-from qafm.attributes import HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
+from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.metrics import METRIC_LABELS, PROTOCOL, Metrics
 from qafm.retrieval.verification import OperatingPoint
 
@@ -34,15 +35,16 @@ def report_page(report: Report) -> str:
 <h1>Person re-identification</h1>
 <p>{escape(report.data)} at {escape(report.url)}, {escape(report.created)}<br>
 Model {escape(report.model)}<br>
-{metrics.queries:,} queries{skipped}; {metrics.gallery:,} gallery images</p>
+{metrics.queries:,} queries{skipped}, of {metrics.identities:,} identities; {metrics.gallery:,} gallery images</p>
 </header>
 {_failures(report.failed_images)}
 <section class="tiles">{"".join(_tile(report, name) for name in ("rank1", "mAP", "mINP"))}</section>
 <section><h2>Metrics</h2>
-<table><thead><tr><th>Metric<th class="n">QAFM<th class="n">Baseline<th class="n">Gain
+<table><thead><tr><th>Metric<th class="n">QAFM<th class="n">95 % interval<th class="n">Baseline<th class="n">Gain
 {'<th class="n">Re-ranked' if report.reranked else ""}<th class="n">Paper</thead>
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
-<p class="note">In per cent. Baseline: {escape(baseline.NAME)}, on the same images. {_paper_note(metrics)}
+<p class="note">In per cent. Interval: by bootstrap over identities. Baseline: {escape(baseline.NAME)}, on the same
+images. {_paper_note(metrics)}
 {_RERANKED_NOTE if report.reranked else ""}</p></section>
 {_charts(report)}
 {crops_by_quality(report.examples) if report.examples else ""}
@@ -61,19 +63,25 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}"
 
 
+def _interval(ends: Interval | None, digits: int = 2) -> str:
+    return ends.in_per_cent(digits) if ends else ""
+
+
 def _tile(report: Report, name: str) -> str:
     value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
     reached, mark = f"{100 * value:.1f}", f"{100 * yardstick:.1f}"
+    ends = _interval(report.intervals.get(name), digits=1)
     return f"""
 <div class="tile"><div class="label">{METRIC_LABELS[name]}</div>
 <div class="value">{reached}<small>%</small></div>
 <div class="bar" aria-hidden="true"><i style="width:{reached}%"></i><b style="left:{mark}%"></b></div>
-<div class="note">baseline {mark} %</div></div>"""
+<div class="note">{f"95 % interval {ends}<br>" if ends else ""}baseline {mark} %</div></div>"""
 
 
 def _metric_row(report: Report, name: str) -> str:
     value, yardstick = getattr(report.metrics, name), getattr(report.baseline, name)
-    numbers = [_percent(value), _percent(yardstick), f"{100 * (value - yardstick):+.2f}"]
+    ends = _interval(report.intervals.get(name))
+    numbers = [_percent(value), ends, _percent(yardstick), f"{100 * (value - yardstick):+.2f}"]
     if report.reranked:
         numbers.append(_percent(getattr(report.reranked, name)))
     numbers.append(_percent(PAPER[name]) if name in PAPER else "")
@@ -139,30 +147,39 @@ def _ablation(ablation: Ablation | None) -> str:
     levels = ablation.degradation.queries if ablation.degradation else {}
     heads = "".join(f'<th class="n">mAP, {escape(name)} ({count:,})' for name, count in levels.items())
     rows = ""
-    for name, weights, fractions in ablation.table():
-        cells = ["" if weight is None else f"{weight:.1f}" for weight in weights]
-        cells += ["" if fraction is None else _percent(fraction) for fraction in fractions]
-        rows += f"<tr><th>{escape(name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
+    for row in ablation.rows:
+        by_level = ablation.degradation.rows[row.name] if ablation.degradation else {}
+        cells = ["" if weight is None else f"{weight:.1f}" for weight in (row.alpha, row.paper_alpha)]
+        cells += [_percent(value) for value in (row.metrics.rank1, row.metrics.rank5, row.metrics.mAP)]
+        cells.append(row.difference["mAP"].in_per_cent() if row.difference else "")
+        cells += [_percent(by_level[name]) if name in by_level else "" for name in levels]
+        rows += f"<tr><th>{escape(row.name)}" + "".join(f'<td class="n">{cell}' for cell in cells)
     return f"""<section><h2>α and the branches (the paper's Table 4)</h2>
 <table><thead><tr><th><th class="n">α<th class="n">Paper's α<th class="n">Rank-1<th class="n">Rank-5<th class="n">mAP
-{heads}</thead><tbody>{rows}</tbody></table>
-<p class="note">In per cent. α is the weight of APN; the paper's table has 1 − α. α here: mean
+<th class="n">Difference in mAP{heads}</thead><tbody>{rows}</tbody></table>
+<p class="note">In per cent. Difference: to the first row, query by query, with its 95 % interval. α is the weight of
+APN; the paper's table has 1 − α. α here: mean
 {ablation.alpha_mean:.3f}, standard deviation {ablation.alpha_sd:.4f}.</p></section>"""
 
 
-def _attributes(attributes: dict[str, HeadAccuracy]) -> str:
+def _attributes(attributes: dict[str, HeadMetrics]) -> str:
     if not attributes:
         return ""
-    rows = "".join(
-        f'<tr><th>{escape(name)}<td class="n">{_percent(head.accuracy)}<td class="n">{_percent(head.majority)}'
-        f'<td class="n">{head.images:,}'
-        for name, head in attributes.items()
-    )
+    rows = ""
+    for name, head in attributes.items():
+        numbers = [_percent(value) for value in (head.accuracy, head.majority, head.balanced_accuracy)]
+        numbers.append(_interval(head.balanced_accuracy_interval))
+        numbers += ["" if head.auc is None else _percent(head.auc), f"{head.images:,}"]
+        rows += f"<tr><th>{escape(name)}" + "".join(f'<td class="n">{number}' for number in numbers)
     return f"""<section><h2>Attributes</h2>
-<table><thead><tr><th><th class="n">Accuracy<th class="n">Most frequent value<th class="n">Images</thead>
+<table><thead><tr><th><th class="n">Accuracy<th class="n">Most frequent value<th class="n">Balanced accuracy
+<th class="n">95 % interval<th class="n">AUC<th class="n">Images</thead>
 <tbody>{rows}</tbody></table>
 <p class="note">In per cent, over query and gallery images whose identity is annotated. Always answering the most
-frequent value would reach the second column.</p></section>"""
+frequent value would reach the second column. Balanced accuracy is the mean over the values of how many of their images
+are told right: always the same of K values reaches 100/K. Its interval is by bootstrap over identities, and says little
+where few have a value. AUC: how often an image with a value is given a higher probability of it than one without; of
+several values, the mean.</p></section>"""
 
 
 def _heatmaps(heatmaps: Mapping[str, bytes]) -> str:

@@ -16,10 +16,11 @@ from client.evaluation.describing import FailedImage
 from client.evaluation.folder import REPORT_FORMAT
 from client.evaluation.identity import DatasetIdentity
 from client.report.examples import Examples
-from qafm.attributes import HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
 from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
+from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.metrics import PROTOCOL, Metrics
 from qafm.retrieval.score import reranked_summary
 from qafm.retrieval.verification import OperatingPoint
@@ -30,7 +31,8 @@ class Report:
     """The result of an evaluation: what report.json and report.html say.
 
     created: local time, ISO 8601. data: the dataset's folder as it was given. dataset: what identifies the dataset.
-    model: the name of what described the images. lacks: what the server did not have. timings: seconds, images/s.
+    model: the name of what described the images. intervals: 95 %, of rank1 and mAP. lacks: what the server did not
+    have. timings: seconds, images/s.
     alpha, identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
     unanswered: how many of the failed images may succeed when they are sent again.
     """
@@ -41,9 +43,10 @@ class Report:
     url: str
     model: str
     metrics: Metrics
+    intervals: dict[str, Interval]
     baseline: Metrics
     verification: list[OperatingPoint]
-    attributes: dict[str, HeadAccuracy]
+    attributes: dict[str, HeadMetrics]
     failed_images: tuple[FailedImage, ...]
     manifest: Manifest
     timings: dict[str, float]
@@ -61,6 +64,7 @@ class Report:
             "format": REPORT_FORMAT,
             "model": self.model,
             **self.metrics.summary(),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             **reranked_summary(self.reranked),
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},

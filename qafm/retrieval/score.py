@@ -1,10 +1,15 @@
-"""What `client score` says of descriptors: metrics, one threshold for all pairs, and warnings."""
+"""What `client score` says of descriptors: metrics, their intervals, one threshold for all pairs, and warnings."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
+import numpy as np
+
+from qafm.errors import InvalidDescriptors, InvalidSettings
+from qafm.retrieval.bootstrap import Interval
+from qafm.retrieval.comparison import Differences, differences, differences_summary, intervals, same_queries
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.distances import Distance, length_range
 from qafm.retrieval.metrics import Metrics, evaluate, protocol
@@ -16,20 +21,26 @@ FORMAT = 2
 _SAME_LENGTH = 1.01
 """The longest descriptor over the shortest, up to which they count as of one length."""
 
+Vectors = Literal["descriptors", "visual", "semantic"]
+VECTORS: tuple[Vectors, ...] = get_args(Vectors)
+"""What images can be ranked by: the fused descriptor, or what one of the branches says."""
+
 
 @dataclass(frozen=True, eq=False)
 class Score:
     """The result of ranking one gallery for all queries by one distance.
 
-    reranked: the metrics after k-reciprocal re-ranking, where asked for. verification: thresholds are of `distance`.
-    model: the name of what made the descriptors, where known. warnings: what a person should know before trusting the
-    result.
+    intervals: 95 %, of rank1 and mAP. reranked: the metrics after k-reciprocal re-ranking, where asked for.
+    verification: thresholds are of `distance`. vectors: what was ranked by. model: the name of what made the
+    descriptors, where known. warnings: what a person should know before trusting the result.
     """
 
     metrics: Metrics
+    intervals: dict[str, Interval]
     reranked: Metrics | None
     verification: list[OperatingPoint]
     distance: Distance
+    vectors: Vectors
     model: str | None
     warnings: tuple[str, ...]
 
@@ -38,16 +49,46 @@ class Score:
         return {
             "format": FORMAT,
             **self.metrics.summary(),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             **reranked_summary(self.reranked),
             "verification": [asdict(point) for point in self.verification],
             "distance": self.distance,
+            "vectors": self.vectors,
             "protocol": protocol(self.distance),
             **({"model": self.model} if self.model else {}),
         }
 
 
-def score(query: Descriptors, gallery: Descriptors, *, distance: Distance = "euclidean", rerank: bool = False) -> Score:
-    """Rank the gallery for every query and measure the result. Raises as `qafm.retrieval.metrics.evaluate` does."""
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A result beside another one of the same queries.
+
+    differences: by how much its rank1 and mAP exceed the other's, with paired intervals. warnings: what else differs.
+    """
+
+    against: Score
+    differences: Differences
+    warnings: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """For JSON, beside the result's own."""
+        return {"against": self.against.summary(), "difference": differences_summary(self.differences)}
+
+
+def score(
+    query: Descriptors,
+    gallery: Descriptors,
+    *,
+    distance: Distance = "euclidean",
+    vectors: Vectors = "descriptors",
+    rerank: bool = False,
+) -> Score:
+    """Rank the gallery for every query and measure the result.
+
+    Raises as `qafm.retrieval.metrics.evaluate` does, InvalidDescriptors where a side lacks the vectors, and
+    InvalidSettings where they are not one of `VECTORS`.
+    """
+    query, gallery = _with_vectors("query", query, vectors), _with_vectors("gallery", gallery, vectors)
     metrics = evaluate(query, gallery, distance=distance)
     shortest, longest = length_range(query, gallery)
     differ = distance == "euclidean" and longest > _SAME_LENGTH * shortest
@@ -57,14 +98,50 @@ def score(query: Descriptors, gallery: Descriptors, *, distance: Distance = "euc
     )
     return Score(
         metrics=metrics,
+        intervals=intervals(metrics, query.pids),
         reranked=evaluate(query, gallery, Reranking(), distance=distance) if rerank else None,
         verification=operating_points(query, gallery, distance=distance),
         distance=distance,
+        vectors=vectors,
         model=query.model or gallery.model,
         warnings=(warning,) if differ else (),
+    )
+
+
+def compare(result: Score, query: Descriptors, against: Score, its_query: Descriptors) -> Comparison:
+    """Compare a result with another one, query by query. query, its_query: what the two were measured on.
+
+    Raises InvalidDescriptors where the queries are not the same pictures, or one has a true match in one result only.
+    """
+    rows = same_queries(query, its_query)
+    return Comparison(
+        against=against,
+        differences=differences(result.metrics, against.metrics, query.pids, rows),
+        warnings=_gallery_warning(result.metrics, against.metrics),
     )
 
 
 def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
     """What JSON says of metrics after re-ranking: nothing where that was not asked for."""
     return {"reranked": {**asdict(Reranking()), **reranked.summary()}} if reranked else {}
+
+
+def _gallery_warning(one: Metrics, other: Metrics) -> tuple[str, ...]:
+    if one.gallery == other.gallery:
+        return ()
+    return (
+        f"the galleries have {one.gallery:,} and {other.gallery:,} images: part of the difference may be due to that",
+    )
+
+
+def _with_vectors(name: str, side: Descriptors, vectors: Vectors) -> Descriptors:
+    """The same images with the wanted vectors as their descriptors. name: of the side, for errors."""
+    if vectors not in VECTORS:
+        raise InvalidSettings(f"the vectors to rank by are {vectors!r}; expected one of {', '.join(VECTORS)}")
+    wanted: np.ndarray | None = getattr(side, vectors)
+    if wanted is None:
+        raise InvalidDescriptors(
+            f"the {name} has no array {vectors} to rank by; expected descriptors that `client eval` wrote, which keeps "
+            "it. Name such a file, or rank by descriptors"
+        )
+    return replace(side, descriptors=wanted)

@@ -85,6 +85,19 @@ def test_the_report_and_the_descriptors_say_which_model_they_are_of(peer, datase
     assert not list(tmp_path.glob("*.journal"))
 
 
+def test_the_report_has_intervals_and_each_row_of_the_sweep_its_difference(peer, dataset, tmp_path, monkeypatch):
+    """Two people, one of them found: twice the one, both, twice the other. The peer's vectors are all alike, so without
+    the fused descriptor the first image of the gallery is nearest, a distractor."""
+    no_baseline(monkeypatch)
+    (dataset / "query/0002_c1s1_000001_00.jpg").write_bytes(b"0 query")
+    asyncio.run(evaluated(peer, dataset, tmp_path, sweep_alpha=True))
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert (content["rank1"], content["identities"], content["intervals"]["rank1"]) == (0.5, 2, [0, 1])
+    served, apn, *_ = content["ablation"]["table4"]
+    assert served["difference"] == {} and apn["difference"]["rank1"] == {"value": -0.5, "interval": [-1, 0]}
+    assert "-25.00 (-50.00 to +0.00)" in (tmp_path / "report.html").read_text(), "of mAP: half of 1/2 and 0"
+
+
 def no_baseline(monkeypatch):
     """The files of these tests are no pictures: the baseline cannot read them."""
     monkeypatch.setattr("client.evaluate.describe_by_colour", lambda root, images, step: images)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from qafm.attributes import MISSING, SCHEMA, HeadAccuracy, head_accuracies, predicted
+from qafm.attributes import MISSING, SCHEMA, predicted
 from qafm.contract import ATTRIBUTE_SIZE
 from qafm.datasets.attribute_file import read_attributes, require_attributes, write_attributes
 from qafm.errors import InvalidDataset
@@ -118,48 +118,3 @@ def test_predicted_by_hand():
     probabilities[0, SCHEMA[UP].start + 6] = 0.5  # blue
     values = dict(zip([a.name for a in SCHEMA], predicted(probabilities)[0].tolist(), strict=True))
     assert (values["gender"], values["hat"], values["age"], values["upcolour"]) == (1, 0, 2, 6)
-
-
-def test_head_accuracies_by_hand():
-    """Three images: gender told right twice of three; an upper colour missing; no lower colour annotated at all."""
-    labels = np.zeros((3, len(SCHEMA)), np.int8)
-    probabilities = np.zeros((3, ATTRIBUTE_SIZE), np.float32)
-    for attribute in SCHEMA:
-        if not attribute.binary:
-            probabilities[:, attribute.columns.start] = 1  # the first value, which all labels have
-    names = [attribute.name for attribute in SCHEMA]
-    gender, upper, lower = (names.index(name) for name in ("gender", "upcolour", "downcolour"))
-    labels[:, gender] = [1, 0, 1]
-    probabilities[:, SCHEMA[gender].columns] = [[0.9], [0.2], [0.4]]
-    labels[:, upper] = [0, MISSING, 1]
-    labels[:, lower] = MISSING
-    found = head_accuracies(probabilities, labels)
-    assert found["gender"] == HeadAccuracy(accuracy=2 / 3, majority=2 / 3, images=3)
-    assert found["upcolour"] == HeadAccuracy(accuracy=1 / 2, majority=1 / 2, images=2)
-    assert found["hat"] == HeadAccuracy(accuracy=1, majority=1, images=3)
-    assert found.keys() == set(names) - {"downcolour"}
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 12))
-def test_head_accuracies_against_a_naive_loop(seed, images):
-    generator = np.random.default_rng(seed)
-    probabilities = generator.random((images, ATTRIBUTE_SIZE), np.float32)
-    sizes = [2 if attribute.binary else len(attribute.values) for attribute in SCHEMA]
-    labels = np.stack([generator.integers(-1, size, images) for size in sizes], axis=1).astype(np.int8)
-    found = head_accuracies(probabilities, labels)
-    for column, attribute in enumerate(SCHEMA):
-        right, counts = 0, {}
-        for row in range(images):
-            actual = labels[row, column]
-            if actual == MISSING:
-                continue
-            mine = probabilities[row, attribute.columns]
-            guessed = int(mine[0] > 0.5) if attribute.binary else int(mine.argmax())
-            right += guessed == actual
-            counts[actual] = counts.get(actual, 0) + 1
-        if counts:
-            total = sum(counts.values())
-            assert found[attribute.name] == HeadAccuracy(right / total, max(counts.values()) / total, total)
-        else:
-            assert attribute.name not in found

@@ -38,7 +38,10 @@ def test_the_presets_are_the_contracts_and_market1501_is_the_papers():
             r"settings\.yaml: joint\.frozen_epochs \(10\), .* and joint\.settling_epochs \(0\) must together be below "
             r"joint\.epochs \(8\)",
         ),
-        ("joint: {epochs: 14, settling_epochs: 4, frozen: branches}", r"\(10\), .* joint\.settling_epochs \(4\) must .* \(14\)"),
+        (
+            "joint: {epochs: 14, settling_epochs: 4, frozen: branches}",
+            r"\(10\), .* joint\.settling_epochs \(4\) must .* \(14\)",
+        ),
         ("weights: some.pth\njoint: {epochs: 8, frozen: branches}", r"joint\.frozen_epochs \(10\)"),
         (
             "weights: none\njoint: {epochs: 8, settling_epochs: 8}",

@@ -78,6 +78,9 @@ def test_an_evaluation_with_a_damaged_image(evaluation, dataset):
     assert report["manifest"]["graphs"].keys() == {"apn", "apan", "iqa", "fusion"}
     assert "Market-1501 single-query" in report["protocol"]
     assert report["timings"]["images_per_second"] > 0
+    for name in ("rank1", "mAP"):
+        low, high = report["intervals"][name]
+        assert low <= report[name] <= high
     assert damaged in (folder / "report.html").read_text()
 
 
@@ -105,6 +108,10 @@ def test_the_sweep_of_alpha(evaluation):
     assert (table["fixed α = 0.3"]["alpha"], table["fixed α = 0.3"]["paper_alpha"]) == (0.3, 0.7)
     assert all(0 <= row[name] <= 1 for row in table.values() for name in ("rank1", "rank5", "mAP"))
     assert all(name in output for name in table)
+    for name, row in table.items():
+        assert row["difference"].keys() == (set() if name == "QAFM" else {"rank1", "mAP"})
+        if name != "QAFM":
+            assert row["difference"]["mAP"]["value"] == pytest.approx(row["mAP"] - report["mAP"])
     # Nothing is degraded in this dataset: one level, which is every query, and no correlation to speak of.
     degradation = report["ablation"]["degradation"]
     assert degradation["queries"] == {"none": report["queries"]}
@@ -128,7 +135,10 @@ def test_the_accuracy_of_the_attributes(evaluation):
     assert report["attributes"].keys() == {attribute.name for attribute in SCHEMA}
     annotated = report["queries"] + int((read_descriptors(folder / "gallery.npz").pids > 0).sum())
     assert report["attributes"]["gender"]["images"] == annotated
-    assert all(0 <= head["accuracy"] <= 1 and 0 < head["majority"] <= 1 for head in report["attributes"].values())
+    for head in report["attributes"].values():
+        assert 0 <= head["accuracy"] <= 1 and 0 < head["majority"] <= 1
+        low, high = head["balanced_accuracy_interval"]
+        assert 0 <= low <= head["balanced_accuracy"] <= high <= 1 and (head["auc"] is None or 0 <= head["auc"] <= 1)
 
 
 def test_fusing_again_is_what_the_fixed_ensemble_answers(triton_server, dataset):

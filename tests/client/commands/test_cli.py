@@ -51,7 +51,7 @@ def dataset(tmp_path):
 def test_score(client, search, tmp_path):
     code, output, errors = client("score", *search, "--json", tmp_path / "score.json")
     assert (code, errors) == (0, "")
-    assert "mAP" in output and "50.00" in output and "euclidean distance" in output
+    assert "mAP" in output and "50.00 to 50.00" in output and "euclidean distance" in output
     found = json.loads((tmp_path / "score.json").read_text())
     del found["protocol"]
     assert found == {
@@ -66,6 +66,9 @@ def test_score(client, search, tmp_path):
         "queries": 1,
         "gallery": 2,
         "skipped_queries": 0,
+        "identities": 1,
+        "intervals": {"rank1": [0.0, 0.0], "mAP": [0.5, 0.5]},
+        "vectors": "descriptors",
         "verification": [],
     }
 

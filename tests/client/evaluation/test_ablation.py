@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
+from rich.console import Console
 
-from client.evaluation.ablation import correlation
+from client import ReidClient
+from client.commands import tables
+from client.evaluation.ablation import ablate, correlation
+from client.testing import MockTransport
+from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
+from qafm.retrieval.bootstrap import difference
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import evaluate
 
 
 def test_correlation_agrees_with_its_definition():
@@ -12,3 +22,46 @@ def test_correlation_agrees_with_its_definition():
     assert correlation(x, y) == pytest.approx((dx * dy).sum() / np.sqrt((dx**2).sum() * (dy**2).sum()))
     assert correlation(np.array([1, 2, 3]), np.array([6, 4, 2])) == pytest.approx(-1)
     assert correlation(x, np.ones(20)) is None
+
+
+def described(generator, centres, pids, camid) -> Descriptors:
+    """Of the branches the first tells people apart, and the other hardly."""
+    count = len(pids)
+    visual, semantic = (
+        (own[pids] + noise * generator.standard_normal((count, VECTOR_SIZE))).astype(np.float32)
+        for own, noise in zip(centres, (2, 12), strict=True)
+    )
+    mixed = (visual + semantic)[:, :DESCRIPTOR_SIZE]
+    descriptors = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+    alpha = generator.random(count, dtype=np.float32)
+    known = {"alpha": alpha, "identifiability": 1 - alpha, "visual": visual, "semantic": semantic}
+    return Descriptors(descriptors, pids, np.full(count, camid), **known)
+
+
+def test_each_row_has_its_difference_to_the_served_one():
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((2, 12, VECTOR_SIZE))
+    query, gallery = (described(generator, centres, np.repeat(np.arange(12), 3), camid) for camid in (1, 2))
+    served = evaluate(query, gallery)
+
+    async def swept():
+        async with ReidClient(transport=MockTransport()) as client:
+            return await ablate(client, None, query, gallery, served, concurrency=2)
+
+    ablation = asyncio.run(swept())
+    first, *others = ablation.rows
+    assert first.name == "QAFM" and first.difference == {} == first.summary()["difference"]
+    assert len(others) == 13
+    for row in others:
+        summary = row.summary()["difference"]
+        assert summary["mAP"]["value"] == pytest.approx(row.metrics.mAP - served.mAP)
+        assert summary["rank1"]["value"] == pytest.approx(row.metrics.rank1 - served.rank1)
+        paired = difference(row.metrics.average_precision, served.average_precision, query.pids)
+        assert summary["mAP"]["interval"] == list(paired.interval)
+    apn, apan = others[0].difference["mAP"], others[1].difference["mAP"]
+    assert apn.interval.low > 0 > apan.interval.high, "clearly better alone, clearly worse"
+    console = Console(width=120)
+    with console.capture() as printed:
+        console.print(*tables.ablation(ablation))
+    (line,) = (line for line in printed.get().splitlines() if "cosine of v_s" in line)
+    assert f"-{-100 * apan.value:.2f} (" in line and f" to {100 * apan.interval.high:.2f})" in line

@@ -17,8 +17,11 @@ from client.evaluation.identity import DatasetIdentity
 from client.report.examples import choose_examples
 from client.report.report import Report
 from client.report.write import write_report
-from qafm.attributes import SCHEMA, HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
+from qafm.attributes import SCHEMA
 from qafm.manifest import Manifest
+from qafm.retrieval.bootstrap import Difference, Interval
+from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import operating_points
@@ -63,7 +66,10 @@ def report(tmp_path_factory):
     centres = generator.standard_normal((IDENTITIES + 1, 50))
     query, gallery = (described(root, folder, generator, centres) for folder in ("query", "bounding_box_test"))
     metrics = evaluate(query, gallery)
-    rows = tuple(Row(f"fixed α = {tenth / 10}", tenth / 10, metrics) for tenth in range(1, 10))
+    difference = {"mAP": Difference(-0.0123, Interval(-0.0301, 0.0042))}
+    rows = tuple(
+        Row(f"fixed α = {tenth / 10}", tenth / 10, metrics, difference if tenth > 1 else {}) for tenth in range(1, 10)
+    )
     levels = {"none": 20, "slight": 9, "medium": 9, "severe": 10}
     by_level = {row.name: dict.fromkeys(levels, 0.5) for row in rows}
     write_report(
@@ -75,10 +81,13 @@ def report(tmp_path_factory):
             data="a/rather/long/path/without/any/blanks/to/a/dataset/in/Market-1501s/layout/Market-1501-v15.09.15",
             url="127.0.0.1:8001",
             metrics=metrics,
+            intervals=intervals(metrics, query.pids),
             baseline=metrics,
             reranked=metrics,
             verification=operating_points(query, gallery),
-            attributes={attribute.name: HeadAccuracy(0.75, 0.5, 48) for attribute in SCHEMA},
+            attributes={
+                attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, Interval(0.5, 0.6875)) for attribute in SCHEMA
+            },
             failed_images=(FailedImage("query/" + "long" * 30 + ".jpg", "it begins b'<script>'"),),
             manifest=Manifest({"checkpoint": "0123456789abcdef" * 4, "versions": {"os": "Linux"}}, {}),
             timings={"describe_s": 12.5},

@@ -10,9 +10,10 @@ from client.evaluation.describing import FailedImage
 from client.evaluation.identity import DatasetIdentity
 from client.report.report import Report, read_heatmaps
 from client.report.write import write_report
-from qafm.attributes import HeadAccuracy
+from qafm.attribute_metrics import HeadMetrics
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
+from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import OperatingPoint
@@ -30,9 +31,10 @@ def folder(tmp_path):
         model="k7m2-9xqd/qafm",
         url="127.0.0.1:8001",
         metrics=metrics,
+        intervals={"rank1": Interval(0, 0.125), "mAP": Interval(0.375, 0.6875)},
         baseline=metrics,
         verification=[OperatingPoint(false_positive_rate=0.01, true_positive_rate=0.375, threshold=0.8125)],
-        attributes={"hat": HeadAccuracy(accuracy=0.75, majority=0.625, images=8)},
+        attributes={"hat": HeadMetrics(0.75, 0.625, 0.5625, 0.875, 8, Interval(0.5, 0.6875))},
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
         manifest=Manifest({"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}}, {"qafm": "k7m2-9xqd"}),
         timings={"describe_s": 1.5},
@@ -48,7 +50,17 @@ def test_json_has_what_programs_read(folder):
     found = json.loads((folder / "report.json").read_text())
     assert (found["mAP"], found["mAP_trapezoid"], found["queries"], found["gallery"]) == (0.5, 0.25, 1, 2)
     assert found["baseline"]["rank1"] == 0
-    assert found["attributes"] == {"hat": {"accuracy": 0.75, "majority": 0.625, "images": 8}}
+    assert found["intervals"] == {"rank1": [0, 0.125], "mAP": [0.375, 0.6875]} and found["identities"] == 1
+    assert found["attributes"] == {
+        "hat": {
+            "accuracy": 0.75,
+            "majority": 0.625,
+            "balanced_accuracy": 0.5625,
+            "auc": 0.875,
+            "images": 8,
+            "balanced_accuracy_interval": [0.5, 0.6875],
+        }
+    }
     assert found["verification"] == [{"false_positive_rate": 0.01, "true_positive_rate": 0.375, "threshold": 0.8125}]
     assert (found["reranked"]["mAP"], found["reranked"]["k2"]) == (0.5, 6)
     assert found["failed_images"][0]["path"] == "query/a.jpg"
@@ -67,14 +79,11 @@ def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
 
     Reader().feed(page)
     assert "script" not in tags and links == []
-    assert (
-        "37.50" in page
-        and "0.8125" in page
-        and "62.50" in page
-        and "50.00" in page
-        and "query/a.jpg" in page
-        and "12" in page
-    )
+    shown = ("37.50", "0.8125", "62.50", "50.00", "query/a.jpg", "12")
+    assert all(text in page for text in shown)
+    assert page.count("95 % interval 37.5 to 68.8") == 1, "below the headline figure"
+    assert page.count("37.50 to 68.75") == 1, "in the table of metrics"
+    assert "50.00 to 68.75" in page and "87.50" in page, "of balanced accuracy, and AUC"
 
 
 def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
@@ -86,7 +95,9 @@ def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
     gallery = Descriptors(np.ones((1, 1), np.float32), np.array([1]), np.array([2]))
     metrics = evaluate(query, gallery)
     identity, manifest = DatasetIdentity("", ""), Manifest({}, {})
-    report = Report("now", "data", identity, "url", "model", metrics, metrics, [], {}, (), manifest, {}, heatmaps=found)
+    report = Report(
+        "now", "data", identity, "url", "model", metrics, {}, metrics, [], {}, (), manifest, {}, heatmaps=found
+    )
     write_report(tmp_path, report)
     page = (tmp_path / "report.html").read_text()
     assert "&lt;a&gt;.jpg" in page and page.count('src="data:image/png;base64,') == 1

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from qafm.errors import InvalidDescriptors
+from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.reranking import Reranking
@@ -40,8 +40,9 @@ def test_json(sides):
     expected = {"rank1": 1, "rank5": 1, "rank10": 1, "mAP": 1, "mINP": 1, "mAP_trapezoid": 1}
     assert summary == {
         **expected,
-        **{"queries": 1, "gallery": 3, "skipped_queries": 0, "verification": []},
-        **{"format": 2, "distance": "cosine", "model": "kudu/qafm"},
+        **{"queries": 1, "gallery": 3, "skipped_queries": 0, "identities": 1, "verification": []},
+        **{"format": 2, "distance": "cosine", "vectors": "descriptors", "model": "kudu/qafm"},
+        "intervals": {"rank1": [1, 1], "mAP": [1, 1]},
     }
 
 
@@ -121,6 +122,39 @@ def test_by_cosine_only_directions_count():
     for point, of_direction in zip(cosine.verification, expected.verification, strict=True):
         assert point.threshold == pytest.approx(of_direction.threshold**2 / 2, rel=1e-4)
         assert point.true_positive_rate == of_direction.true_positive_rate
+
+
+def test_intervals_contain_what_they_are_of_and_are_of_identities():
+    """Each of 40 people has four queries, near each other: as if all were of another person, too narrow."""
+    generator = np.random.default_rng(2)
+    centres, own = generator.normal(size=(40, 4)), generator.normal(size=(40, 4))
+    pids = np.arange(40).repeat(4)
+    points = centres[pids] + 0.8 * own[pids] + 0.01 * generator.normal(size=(160, 4))
+    query, gallery = described(points, pids, np.ones(160, int)), described(centres, np.arange(40), np.full(40, 2))
+    result = score(query, gallery)
+    for name, (low, high) in result.intervals.items():
+        reached = getattr(result.metrics, name)
+        assert low < reached < high and result.summary()["intervals"][name] == [low, high]
+        # A share p of 40 independent people.
+        if name == "rank1":
+            assert high - low == pytest.approx(2 * 1.96 * np.sqrt(reached * (1 - reached) / 40), rel=0.15)
+
+
+def test_another_vector_of_the_file_is_ranked_by():
+    """By what the first branch says the match is nearest; by the fused descriptor and the other branch it is not."""
+    first, second = (np.zeros((2, 1024), np.float32) for _ in range(2))
+    first[0, 0] = second[1, 0] = 1
+    query = dataclasses.replace(
+        described([[1, 0]], [1], [1]), visual=np.zeros((1, 1024), np.float32), semantic=first[:1]
+    )
+    gallery = dataclasses.replace(described([[0, 1], [1, 0]], [1, 2], [2, 2]), visual=second, semantic=second)
+    reached = {vectors: score(query, gallery, vectors=vectors) for vectors in ("descriptors", "visual", "semantic")}
+    assert [result.metrics.rank1 for result in reached.values()] == [0, 1, 0]
+    assert all(result.summary()["vectors"] == name for name, result in reached.items())
+    with pytest.raises(InvalidDescriptors, match="the gallery has no array visual to rank by"):
+        score(query, dataclasses.replace(gallery, visual=None), vectors="visual")
+    with pytest.raises(InvalidSettings, match="'fused'; expected one of descriptors, visual, semantic"):
+        score(query, gallery, vectors="fused")
 
 
 def test_two_models_are_refused(sides):
