@@ -143,8 +143,8 @@ def _build(
     iqa = IQA(build_trunk(settings.network))
     load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
     apan = build_apan(build_trunk(settings.network), settings.network)
-    trained = load_finished_checkpoint(run, "apan")
-    trained.restore({"apan": apan})
+    apan_stage = load_finished_checkpoint(run, "apan")
+    apan_stage.restore({"apan": apan})
 
     trained, held_out = crops_to_score(data, settings.joint.q_crops, settings.seed)
     crops = [*trained, *held_out]
@@ -161,7 +161,7 @@ def _build(
         held_out_q=_in_order(data.held_out, score_of),
         mu=float(unseen.mean()),
         sigma=float(unseen.std()),
-        apan_optimizer=trained.optimizers["apan"],
+        apan_optimizer=apan_stage.optimizers["apan"],
     )
 
 

@@ -1,18 +1,24 @@
-"""One step of the joint stage on a process's share of a batch, and its gradients: a test has torchrun run it."""
+"""One step of the joint stage on a process's share of a batch, and its gradients: a test has torchrun run it.
+
+Batch normalisation stands still in it, which several processes on CPUs do not share, and no attribute is missing, whose
+means would be of unequal shares.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from train.batches import Batches
 from train.data import load_training_data
 from train.launch import launch
-from train.networks import APAN, build_trunk
+from train.networks import build_apan, build_trunk
 from train.settings import load_preset
 from train.stages.joint import JointStage
 
@@ -34,18 +40,24 @@ SETTINGS = load_preset(
 def gradients(fabric: Fabric, root: Path, rank: int, processes: int) -> dict[str, torch.Tensor]:
     """By parameter, after one step on the share of process `rank`."""
     data = load_training_data(root, SETTINGS.seed)
+    data = replace(data, attributes=np.maximum(data.attributes, 0))
     torch.manual_seed(0)
     stage = JointStage(
         SETTINGS,
         fabric,
         identities=len(data.pids),
         apn_trunk=build_trunk(SETTINGS.network),
-        apan=APAN(build_trunk(SETTINGS.network), SETTINGS.network.channels),
+        apan=build_apan(build_trunk(SETTINGS.network), SETTINGS.network),
         q=np.linspace(9, 11, len(data.crops), dtype=np.float32),
         held_out_q=np.zeros(len(data.held_out), np.float32),
         mu=10.0,
         sigma=1.0,
     )
+    for network in stage.networks.values():
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+                module.train = lambda mode=True, module=module: module  # type: ignore[method-assign]
     stage.step(next(Batches(data, SETTINGS, "joint", rank=rank, processes=processes).epoch(0)), 0)
     return {
         f"{name}.{parameter}": values.grad

@@ -16,10 +16,13 @@ from train.losses import (
     attribute_loss,
     head_loss,
     identity_loss,
+    masked_mean,
     part_loss,
     reliability,
     triplet_loss,
+    with_margin,
 )
+from train.settings import LossSettings
 
 
 def naive_cross_entropy(logits: list[float], label: int, smoothing: float = 0.0) -> float:
@@ -81,6 +84,64 @@ def test_triplet_loss_without_triplets_is_zero_and_has_a_gradient():
     assert vectors.grad is not None and not vectors.grad.any()
 
 
+def naive_soft_triplet(vectors: np.ndarray, labels: list[int], weighted: bool) -> float:
+    losses = []
+    for a in range(len(vectors)):
+        distances = [float(np.linalg.norm(vectors[a] - other)) for other in vectors]
+        same = [d for b, d in enumerate(distances) if b != a and labels[b] == labels[a]]
+        other = [d for b, d in enumerate(distances) if labels[b] != labels[a]]
+        if not same or not other:
+            continue
+        far, near = max(same), min(other)
+        if weighted:
+            shares = [math.exp(d) for d in same], [math.exp(-d) for d in other]
+            far = sum(w * d for w, d in zip(shares[0], same, strict=True)) / sum(shares[0])
+            near = sum(w * d for w, d in zip(shares[1], other, strict=True)) / sum(shares[1])
+        losses.append(math.log1p(math.exp(far - near)))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize("kind", ["soft", "weighted"])
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=10), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_soft_triplet_losses_agree_with_a_loop(kind, labels, seed):
+    vectors = np.random.default_rng(seed).normal(size=(len(labels), 8))
+    got = triplet_loss(torch.from_numpy(vectors), torch.tensor(labels), kind).item()
+    assert got == pytest.approx(naive_soft_triplet(vectors, labels, kind == "weighted"), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["soft", "weighted"])
+def test_soft_triplet_losses_by_hand(kind):
+    """0 and 3 of one identity, 7 of another: softplus of 3 - 7 and of 3 - 4; the third has no other of its own."""
+    vectors, labels = torch.tensor([[0.0], [3.0], [7.0]]), torch.tensor([0, 0, 1])
+    expected = (math.log1p(math.exp(-4)) + math.log1p(math.exp(-1))) / 2
+    assert triplet_loss(vectors, labels, kind).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_margins_by_hand():
+    """Cosines 0.5 of its own class and 0.1, scale 10, margin 0.25."""
+    logits, labels = torch.tensor([[5.0, 1.0]]), torch.tensor([0])
+    cosine = LossSettings(identity="cosine", scale=10.0, margin=0.25)
+    assert with_margin(logits, labels, cosine)[0].tolist() == pytest.approx([2.5, 1.0])
+    circle = LossSettings(identity="circle", scale=10.0, margin=0.25)
+    expected = [10 * 0.75 * (0.5 - 0.75), 10 * 0.35 * (0.1 - 0.25)]
+    assert with_margin(logits, labels, circle)[0].tolist() == pytest.approx(expected)
+    assert torch.equal(with_margin(logits, labels, LossSettings()), logits)
+
+
+def test_circle_loss_does_not_learn_through_its_weights():
+    logits = torch.tensor([[5.0, 1.0]], requires_grad=True)
+    settings_ = LossSettings(identity="circle", scale=10.0, margin=0.25)
+    with_margin(logits, torch.tensor([0]), settings_).sum().backward()
+    assert logits.grad is not None and logits.grad[0].tolist() == pytest.approx([0.75, 0.35])
+
+
+def test_a_masked_mean_by_hand():
+    losses = torch.tensor([1.0, torch.nan, 3.0], requires_grad=True)
+    assert masked_mean(losses, torch.tensor([True, False, True])).item() == 2
+    assert masked_mean(losses, torch.tensor([False] * 3)).item() == 0
+
+
 def attributes_and_logits(seed: int = 0, count: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
     generator = np.random.default_rng(seed)
     attributes = np.stack([generator.integers(0, len(a.values), count) for a in SCHEMA], axis=1)
@@ -136,5 +197,5 @@ def test_alpha_losses_by_hand():
 @pytest.mark.parametrize("kind", ["ratio", "linear"])
 def test_both_alpha_losses_raise_alpha_where_apn_is_the_better(kind):
     logits = torch.zeros(1, requires_grad=True)
-    alpha_loss(kind, logits, torch.tensor([1.0]), torch.tensor([3.0])).backward()
+    alpha_loss(kind, logits, torch.tensor([1.0]), torch.tensor([3.0])).sum().backward()
     assert logits.grad is not None and logits.grad.item() < 0

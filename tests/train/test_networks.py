@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from qafm.attributes import SCHEMA
+from qafm.attributes import MISSING, SCHEMA
 from qafm.contract import IMAGENET_MEAN, IMAGENET_STD, PERTURBATION_COUNT
 from qafm.quality import Quality
 from qafm.weighting.files import KINDS
+from train.losses import attribute_loss
 from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
 from train.networks.apan import ConvLSTM, attribute_probabilities
+from train.networks.layers import GeM, IdentityClassifier, neck
 from train.networks.weighting import build_weighting
 from train.settings import WeightingKind
 
@@ -151,3 +153,75 @@ def test_every_kind_that_can_be_trained_can_be_served():
     assert set(get_args(WeightingKind)) <= KINDS.keys()
     with pytest.raises(ValueError, match="'magic'"):
         build_weighting("magic")
+
+
+def test_a_lower_trunk_sees_the_average():
+    crops = torch.randn(1, 3, 384, 128)
+    trunk = Trunk(**DEMO, height=192).eval()
+    small = torch.nn.functional.avg_pool2d(crops, 2)
+    assert all(torch.equal(a, b) for a, b in zip(trunk(crops), trunk(small), strict=True))
+    assert trunk(crops)[-1].shape == (1, 2048, 12, 4)
+
+
+def test_ibn_normalises_half_of_the_channels_by_picture_and_not_in_the_last_stage():
+    trunk = Trunk(**DEMO, instance_norm=True)
+    assert not any("IN" in name for name, _ in trunk.layer4.named_modules())
+    norm = trunk.layer1[0].bn1
+    features = torch.randn(2, 16, 5, 4) * 3 + 1
+    got = norm(features)
+    first = features[:, :8]
+    mean, var = first.mean((2, 3), keepdim=True), first.var((2, 3), unbiased=False, keepdim=True)
+    assert torch.allclose(got[:, :8], (first - mean) / (var + 1e-5).sqrt(), atol=1e-4)
+    assert torch.allclose(
+        got[:, 8:], torch.nn.functional.batch_norm(features[:, 8:], None, None, training=True), atol=1e-4
+    )
+
+
+def test_the_generalised_mean_by_hand():
+    features = torch.tensor([[[[1.0, 2.0], [3.0, 0.0]]]])
+    assert GeM(3.0)(features, (2, 3)).item() == pytest.approx(((1 + 8 + 27) / 4) ** (1 / 3), rel=1e-5)
+    assert GeM(1.0)(features, (2, 3)).item() == pytest.approx(1.5, rel=1e-5)
+
+
+def test_a_neck_without_shifts_keeps_its_shift_at_zero():
+    parameters = dict(neck(4, shifts=False).named_parameters())
+    assert not parameters["bias"].requires_grad and parameters["weight"].requires_grad
+
+
+def test_a_cosine_classifier_by_hand():
+    classifier = IdentityClassifier(2, 2, scale=10.0)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.tensor([[3.0, 0.0], [1.0, 1.0]]))
+    logits = classifier(torch.tensor([[5.0, 0.0]]).bfloat16())
+    assert logits.dtype == torch.float32
+    assert logits[0].tolist() == pytest.approx([10, 10 / 2**0.5], rel=1e-5)
+
+
+def test_heads_start_by_answering_with_the_frequencies():
+    """What that costs is the entropy of the attributes, less than a guess among equals."""
+    generator = np.random.default_rng(0)
+    attributes = np.stack([generator.integers(0, len(a.values), 4000) ** 2 % len(a.values) for a in SCHEMA], axis=1)
+    attributes[:1000, -1] = MISSING
+    apan = APAN(Trunk(**DEMO), 16)
+    apan.start_at_prior(attributes)
+    bias = torch.cat([head.bias for head in apan.heads])[None].repeat(len(attributes), 1)
+    entropy = 0.0
+    for values, attribute in zip(attributes.T, SCHEMA, strict=True):
+        shares = np.bincount(values[values != MISSING], minlength=len(attribute.values)) / (values != MISSING).sum()
+        entropy -= sum(p * np.log(p) for p in shares if p)
+    assert attribute_loss(bias, torch.from_numpy(attributes)).item() == pytest.approx(entropy, abs=0.02)
+
+
+def test_the_forget_gate_starts_open():
+    bias = ConvLSTM(2, 3).gates.bias.unflatten(0, (4, 3))
+    assert (bias[1] == 2).all() and (bias[0].abs() < 1).all()
+
+
+@torch.inference_mode()
+def test_the_descriptor_after_the_neck_is_normalised_by_it():
+    fusion = Fusion(after_neck=True).eval()
+    fusion.neck.running_mean.normal_()
+    visual, semantic, alpha = torch.randn(2, 1024), torch.randn(2, 1024), torch.rand(2)
+    compressed = fusion.compress(fusion.concatenate(*fusion.projections(visual, semantic), alpha))
+    expected = torch.nn.functional.normalize(compressed - fusion.neck.running_mean, dim=1)
+    assert torch.allclose(fusion(visual, semantic, alpha), expected, atol=1e-5)

@@ -1,0 +1,104 @@
+"""Every stage's losses on a GPU that is not there.
+
+Within `FakeTensorMode` a tensor on `cuda` has a device and a shape but no values, and needs no driver: a tensor on the
+wrong device raises, and so does what waits for a value (`.item()`, `.tolist()`, a boolean index, a branch on a tensor),
+which on a real GPU waits for all work queued before. A backward pass does need a driver, so `update` is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+
+from train.augmentation import nothing
+from train.batches import Batch
+from train.networks import build_apan, build_trunk
+from train.settings import STAGES, Settings, load_preset
+from train.stages.apan import APANStage
+from train.stages.iqa import IQAStage
+from train.stages.joint import JointStage
+from train.stages.stage import Stage
+
+SIZE, IDENTITIES = 4, 3
+STRONG = {
+    "network": {**load_preset("demo").network.model_dump(), "neck": "bnneck", "pooling": "gem", "instance_norm": True},
+    "losses": {"identity": "circle", "triplet": "weighted"},
+}
+
+
+class FakeGPU(SimpleNamespace):
+    """As much of Fabric as a stage asks for."""
+
+    device = torch.device("cuda")
+    world_size = 1
+
+    @staticmethod
+    def setup_module(module, move_to_device):
+        return module
+
+
+def build(name: str, settings: Settings) -> Stage:
+    if name == "iqa":
+        return IQAStage(settings, FakeGPU(), IDENTITIES)
+    if name == "apan":
+        return APANStage(settings, FakeGPU(), build_trunk(settings.network), np.zeros((SIZE, 12), np.int8))
+    return JointStage(
+        settings,
+        FakeGPU(),
+        identities=IDENTITIES,
+        apn_trunk=build_trunk(settings.network),
+        apan=build_apan(build_trunk(settings.network), settings.network),
+        q=np.ones(SIZE, np.float32),
+        held_out_q=np.ones(SIZE, np.float32),
+        mu=1.0,
+        sigma=1.0,
+    )
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> Iterator[None]:
+    # Modules are built on the device; moving one there, the fake mode cannot do.
+    monkeypatch.setattr(nn.Module, "to", lambda module, *_, **__: module)
+    monkeypatch.setattr(Stage, "update", lambda *_: None)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):
+        yield
+
+
+def make_batch() -> Batch:
+    return Batch(
+        crops=torch.zeros(SIZE, 384, 128, 3, dtype=torch.uint8),
+        labels=torch.zeros(SIZE, dtype=torch.int64),
+        attributes=torch.zeros(SIZE, 12, dtype=torch.int64),
+        rows=torch.zeros(SIZE, dtype=torch.int64),
+        augmentation=nothing(SIZE).to("cuda"),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.parametrize("changes", [{}, STRONG], ids=["demo", "strong"])
+@pytest.mark.parametrize("name", STAGES)
+def test_a_step_stays_on_the_gpu_and_waits_for_nothing(gpu, name, changes):
+    losses = build(name, load_preset("demo", **changes)).step(make_batch(), 0)
+    assert losses and all(loss.device.type == "cuda" and loss.shape == () for loss in losses.values())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda labels: labels.float().mean().item(),
+        lambda labels: labels.tolist(),
+        lambda labels: labels[labels > 0],
+        lambda labels: 1 if labels.any() else 0,
+        lambda labels: labels + torch.ones(SIZE, device="cpu"),
+    ],
+    ids=["item", "tolist", "boolean index", "branch", "wrong device"],
+)
+def test_what_waits_or_is_elsewhere_is_found_out(gpu, wrong):
+    with pytest.raises((RuntimeError, DataDependentOutputException, DynamicOutputShapeException)):
+        wrong(make_batch().labels)
