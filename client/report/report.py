@@ -71,6 +71,7 @@ class Report:
             "verification": [asdict(point) for point in self.verification],
             "attributes": {name: asdict(head) for name, head in self.attributes.items()},
             "distance": "euclidean",
+            "vectors": "descriptors",
             "protocol": PROTOCOL,
             "data": self.data,
             "dataset": asdict(self.dataset),
