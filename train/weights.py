@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torchvision.models import ResNet50_Weights
 
 from qafm.errors import InvalidCheckpoint
 from train.networks import Trunk
 
+_DOWNLOADED = {"imagenet": ResNet50_Weights.IMAGENET1K_V1, "imagenet-v2": ResNet50_Weights.IMAGENET1K_V2}
+_PREFIXES = ("module.", "base.", "backbone.")
+"""Of a model over several processes, and of the trunk within BoT's and fast-reid's models."""
+
 
 def load_trunk_weights(trunk: Trunk, weights: str) -> None:
-    """Load "imagenet" (downloaded by torchvision), "none" (leave it random), or a ResNet state dictionary's path.
+    """Load "imagenet" or "imagenet-v2" (torchvision's, downloaded), "none" (leave it random), or a file.
 
-    Strictly: every weight of the trunk must be there and fit. Raises InvalidCheckpoint.
+    A file is a ResNet state dictionary with torchvision's names, those of BoT's checkpoints (`base.`, in torchvision's
+    names below) or of fast-reid's (`backbone.`, in its `model`), whose heads are passed over. Strictly: every weight of
+    the trunk must be there and fit, and none may be left over. Raises InvalidCheckpoint.
     """
     if weights == "none":
         return
-    _load(trunk, _imagenet() if weights == "imagenet" else _read(Path(weights)), weights)
-
-
-def _imagenet() -> dict[str, torch.Tensor]:
+    state = _download(_DOWNLOADED[weights]) if weights in _DOWNLOADED else _read(Path(weights))
     try:
-        return ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=True)
+        trunk.load_state_dict(_renamed(state), strict=True)
+    except RuntimeError as error:
+        raise InvalidCheckpoint(
+            f"{weights}: the weights do not fit the network of these settings: {error}; expected a ResNet of the "
+            "blocks, width and instance_norm in `network`, in the names of torchvision, BoT or fast-reid"
+        ) from error
+
+
+def _download(weights: ResNet50_Weights) -> dict[str, Tensor]:
+    try:
+        return weights.get_state_dict(progress=True)
     except OSError as error:  # urllib's errors are OSErrors
         raise InvalidCheckpoint(
             f"the ImageNet weights cannot be downloaded ({error}). Use --weights none to train from random "
@@ -31,25 +46,26 @@ def _imagenet() -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types on a damaged file
         raise InvalidCheckpoint(f"{path}: cannot be read as a ResNet state dictionary: {error}") from error
+    for wrapping in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
+            state = state[wrapping]
+    if not isinstance(state, dict) or not all(isinstance(values, Tensor) for values in state.values()):
+        raise InvalidCheckpoint(f"{path}: expected a dictionary of tensors by name, got another content")
+    return state
 
 
-def _load(trunk: Trunk, state: dict[str, torch.Tensor], source: str) -> None:
-    # torchvision's names; the trunk's stem holds conv1 and bn1 as its first two modules
-    renamed = {
-        name.replace("conv1.", "stem.0.", 1)
-        if name.startswith("conv1.")
-        else name.replace("bn1.", "stem.1.", 1)
-        if name.startswith("bn1.")
-        else name: values
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In the trunk's names, whose stem holds conv1 and bn1 as its first two modules."""
+    for prefix in _PREFIXES:
+        if any(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): values for name, values in state.items() if name.startswith(prefix)}
+    return {
+        re.sub(r"^bn1\.", "stem.1.", re.sub(r"^conv1\.", "stem.0.", name)): values
         for name, values in state.items()
         if not name.startswith("fc.")
     }
-    try:
-        trunk.load_state_dict(renamed, strict=True)
-    except RuntimeError as error:
-        raise InvalidCheckpoint(f"{source}: the weights do not fit the network of these settings: {error}") from error

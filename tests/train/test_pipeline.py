@@ -123,6 +123,70 @@ def test_killed_and_resumed_ends_as_if_nothing_had_happened(dataset, finished, t
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
+STRONG = Settings.model_validate(
+    SETTINGS.model_dump()
+    | {
+        "network": SETTINGS.network.model_dump() | {"neck": "bnneck", "pooling": "gem", "instance_norm": True},
+        "losses": {"identity": "circle", "triplet": "weighted"},
+        "augmentation": {"auto": 0.5},
+        "average": 0.5,
+        "check_every": 2,
+        "iqa": EPOCHS | {"epochs": 5, "cosine_from": 1},
+    }
+)
+
+
+def test_the_strong_settings_train_and_resume_with_their_averages(dataset, tmp_path, monkeypatch):
+    """Checked after epochs 2, 4 and 5; killed in the fourth, it goes on from the second."""
+    train(STRONG, dataset, tmp_path / "whole", console=QUIET)
+    networks = load_networks(tmp_path / "whole")
+    assert networks.fusion.after_neck and not networks.fusion.neck.bias.any() and not networks.apn.neck.bias.any()
+
+    whole = IQAStage.step
+
+    def killed(self, batch, epoch):
+        if epoch == 3:
+            raise Killed
+        return whole(self, batch, epoch)
+
+    monkeypatch.setattr(IQAStage, "step", killed)
+    with pytest.raises(Killed):
+        train(STRONG, dataset, tmp_path / "killed", stage="iqa", console=QUIET)
+    checkpoint = load_checkpoint(tmp_path / "killed", "iqa")
+    assert checkpoint.epoch == 2
+    average, trained = checkpoint.networks["neck"]["classify.weight"], checkpoint.trained["neck"]["classify.weight"]
+    assert not torch.equal(average, trained)
+    monkeypatch.setattr(IQAStage, "step", whole)
+    train(STRONG, dataset, tmp_path / "killed", stage="iqa", resume=True, console=QUIET)
+    expected, got = weights_of(tmp_path / "whole", "iqa"), weights_of(tmp_path / "killed", "iqa")
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_a_small_epoch_is_validated_at_its_own_resolution(dataset, tmp_path, monkeypatch):
+    heights = []
+    whole = IQAStage.describe
+
+    def describe(self, crops, rows):
+        heights.append(crops.shape[2])
+        return whole(self, crops, rows)
+
+    monkeypatch.setattr(IQAStage, "describe", describe)
+    settings = Settings.model_validate(SETTINGS.model_dump() | {"iqa": EPOCHS | {"small_epochs": 1}})
+    train(settings, dataset, tmp_path, stage="iqa", console=QUIET)
+    assert heights == [192, 384]
+
+
+def test_attribute_batches_are_drawn_uniformly_over_pictures(dataset):
+    data = load_training_data(dataset, 0)
+    batches = Batches(data, SETTINGS, "apan")
+    drawn = [row for batch in batches.rows(0) for row, _ in batch]
+    assert len(batches.rows(0)) == len(batches) and len(set(drawn)) == len(drawn)
+    assert [row for batch in batches.rows(1) for row, _ in batch] != drawn
+    by_identity = Settings.model_validate(SETTINGS.model_dump() | {"apan": {"sampling": "identities"}})
+    for batch in Batches(data, by_identity, "apan").rows(0):
+        assert len({data.pids[data.labels[row]] for row, _ in batch}) == 2
+
+
 def test_a_loss_that_is_no_number_stops_with_the_checkpoint_intact(dataset, tmp_path, monkeypatch):
     whole = IQAStage.step
 
@@ -163,7 +227,7 @@ def test_the_best_epoch_is_kept_beside_the_last(dataset, finished, tmp_path, mon
     """By what validation found; of equals the later one."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     left = list(found)
-    monkeypatch.setattr("train.stages.stage.validate", lambda *_, **__: {"mAP": left.pop(0)})
+    monkeypatch.setattr("train.stages.loop.validate", lambda *_, **__: {"mAP": left.pop(0)})
     train(SETTINGS, dataset, tmp_path, stage="joint", console=QUIET)
     last, kept = load_checkpoint(tmp_path, "joint"), load_checkpoint(tmp_path, "joint", best=True)
     assert (last.epoch, kept.epoch) == (2, best)

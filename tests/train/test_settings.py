@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from qafm.errors import InvalidSettings
 from train.checkpoint import load_run_settings
-from train.settings import Settings, load_preset, load_settings, preset_names, save_settings
+from train.settings import PRESETS, Settings, load_preset, load_settings, preset_names, save_settings
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -15,12 +16,16 @@ def test_a_preset_loads_and_survives_saving(tmp_path, name):
 
 
 def test_the_presets_are_the_contracts_and_market1501_is_the_papers():
-    assert preset_names() == ["demo", "market1501", "synthetic"]
+    assert preset_names() == ["demo", "market1501", "market1501-strong", "study", "synthetic"]
     paper = load_preset("market1501")
     assert (paper.learning_rate, paper.weights) == (3.5e-4, "imagenet")
     assert (paper.joint.epochs, paper.joint.warmup_epochs) == (120, 10)
     assert (paper.joint.frozen_epochs, paper.joint.branch_rate) == (10, 0.1)
-    for name in ("market1501", "synthetic"):
+    # What the preset names beside that is what the paper is silent about: it changes no default.
+    ours = {"identities_per_batch", "images_per_identity", "weight_decay", "workers", "check_every"}
+    given = yaml.safe_load((PRESETS / "market1501.yaml").read_text()).keys()
+    assert given == ours | {"weights"}
+    for name in ("market1501", "market1501-strong", "synthetic"):
         assert load_preset(name).network.blocks == (3, 4, 6, 3)
 
 
@@ -71,7 +76,7 @@ def test_one_epoch_in_which_the_branches_learn_is_enough(settings):
 
 
 def test_an_unknown_preset_lists_the_known():
-    with pytest.raises(InvalidSettings, match="demo, market1501, synthetic"):
+    with pytest.raises(InvalidSettings, match="demo, market1501, market1501-strong, study, synthetic"):
         load_preset("dmo")
 
 

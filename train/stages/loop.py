@@ -53,8 +53,8 @@ def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, cons
                 with average.in_place():
                     validation = _validate(stage, batches, epoch)
                 log.write((epoch + 1) * steps - 1, validation=validation)
-                if epoch == stage.schedule.small_epochs:
-                    best = 0.0
+                if epoch - stage.settings.check_every < stage.schedule.small_epochs <= epoch:
+                    best = 0.0  # the first one at full size
                 improved = validation.get("mAP", 0.0) >= best
                 best = max(best, validation.get("mAP", 0.0))
                 if fabric.is_global_zero:
