@@ -8,13 +8,13 @@ import torch
 
 from export.repository import install
 from train.networks import Networks
-from train.settings import load_preset
+from train.settings import NetworkSettings, load_preset
 
 
-def seeded_networks(seed: int = 0) -> Networks:
+def seeded_networks(seed: int = 0, network: NetworkSettings | None = None) -> Networks:
     """Networks whose outputs vary with the picture as trained ones' do, the same at each call."""
     torch.manual_seed(seed)
-    networks = Networks.untrained(load_preset("demo").network)
+    networks = Networks.untrained(network or load_preset("demo").network)
     # Untrained, a block of a trunk is the identity.
     for network in vars(networks).values():
         for module in network.modules():
