@@ -27,7 +27,7 @@ from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
 from train.networks import IQA, Trunk, build_apan, build_trunk
-from train.precision import require_precision
+from train.precision import require_precision, usable_precision
 from train.quality import crops_to_score, forget_scores, score_crops
 from train.settings import STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
@@ -36,6 +36,7 @@ from train.stages.joint import JointStage
 from train.stages.loop import train_stage
 from train.stages.stage import Stage
 from train.weights import load_trunk_weights
+from train.workers import bytes_per_worker, shared_memory_left, too_little_room, workers_that_fit
 
 
 def train(
@@ -56,8 +57,9 @@ def train(
     fabric = launch()
     require_precision(settings.precision, fabric.device)
     data = load_training_data(root, settings.seed)
+    fitted = _fitted(settings, fabric, console)
     place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
-    batches = {name: Batches(data, settings, name, **place) for name in STAGES}
+    batches = {name: Batches(data, fitted, name, **place) for name in STAGES}
     # What can be refused is refused before the folder holds a run.
     if stage:
         for name in _predecessors(stage, settings):
@@ -82,8 +84,20 @@ def train(
         fabric.barrier()
         # The same first weights whether the stages run together or one by one.
         torch.manual_seed(settings.seed)
-        built = _build(name, settings, data, run, fabric, console)
+        built = _build(name, fitted, data, run, fabric, console)
         train_stage(built, batches.pop(name), run, resume=resume, console=console)
+
+
+def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
+    """The settings as this machine can run them, which says what it cannot. The run keeps those that were asked for."""
+    precision = usable_precision(settings.precision, fabric.device)
+    if precision != settings.precision:
+        console.print(f"[yellow]warning:[/] this GPU has no {settings.precision}: training in {precision}")
+    each, left = bytes_per_worker(settings, fabric.world_size), shared_memory_left()
+    workers = workers_that_fit(settings.workers, each, None if left is None else left // fabric.world_size)
+    if left is not None and workers < settings.workers:
+        console.print(f"[yellow]warning:[/] {too_little_room(settings.workers, workers, each, left)}")
+    return settings.model_copy(update={"precision": precision, "workers": workers})
 
 
 def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]:

@@ -16,6 +16,17 @@ def require_precision(precision: Precision, device: torch.device) -> None:
         raise InvalidSettings("precision float16: expected a GPU, got none; on a CPU use bfloat16 or float32")
 
 
+def usable_precision(precision: Precision, device: torch.device, *, bfloat16: bool | None = None) -> Precision:
+    """What to train in: float16, whose loss is scaled, in place of bfloat16 on a GPU that has none in hardware.
+
+    bfloat16: whether the GPU has it; None: ask the driver.
+    """
+    if precision != "bfloat16" or device.type != "cuda":
+        return precision
+    has_it = torch.cuda.is_bf16_supported(including_emulation=False) if bfloat16 is None else bfloat16
+    return "bfloat16" if has_it else "float16"
+
+
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Convolutions and products in 16 bits; "float32" leaves everything as it is."""
     return torch.autocast(device.type, dtype=_HALF.get(precision), enabled=precision in _HALF)

@@ -84,16 +84,6 @@ def test_parity_gate_sees_a_graph_that_is_off(networks):
         check_parity(exact, Off(), sample_crops(1))
 
 
-def test_the_choices_of_strong_recipes_export_and_tensorrt_builds_them(tmp_path):
-    """IBN-a, GeM, BoT's neck and a lower trunk, through the parity gate of the installation."""
-    demo = load_preset("demo").network.model_dump()
-    choices = {"instance_norm": True, "pooling": "gem", "neck": "bnneck", "height": 192}
-    install(seeded_networks(network=NetworkSettings.model_validate(demo | choices)), tmp_path, {"run": "strong"})
-    tensorrt = pytest.importorskip("tensorrt_rtx")
-    for name in ("apn", "iqa", "fusion"):
-        assert len(build_plan(tensorrt, tmp_path / name / "1" / "model.onnx", name, "8.9")) > 0
-
-
 def test_parity_gate_sees_not_a_number(networks):
     exact = TorchPipeline(networks)
 
