@@ -8,8 +8,6 @@ torchreid    its distance matrix and its Cython evaluation, where --torchreid na
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ import typer
 from rich.console import Console
 
 from bench.measure import ROUNDS, Out, Rounds, compare
+from bench.torchreid_checkout import import_from
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 
@@ -81,8 +80,8 @@ def _ours(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:
 
 def _torchreid(folder: Path) -> Callable[[Descriptors, Descriptors], tuple[float, float]]:
     # Not by its package: importing that needs much more than its metrics do.
-    sys.path[:0] = [str(folder / "torchreid/metrics"), str(folder / "torchreid/metrics/rank_cylib")]
-    distance, rank = importlib.import_module("distance"), importlib.import_module("rank_cy")
+    folders = ("torchreid/metrics", "torchreid/metrics/rank_cylib")
+    distance, rank = import_from(folder, folders, "distance", "rank_cy")
 
     def way(query: Descriptors, gallery: Descriptors) -> tuple[float, float]:
         distances = distance.compute_distance_matrix(*(torch.from_numpy(s.descriptors) for s in (query, gallery)))
