@@ -31,11 +31,6 @@ def draw(settings: AugmentationSettings, seed: int) -> Tensor:
     return torch.tensor([flip, down, right, *factors, *erased], dtype=torch.float32)
 
 
-def nothing(count: int) -> Tensor:
-    """float32 [count,10] that leaves crops as they are."""
-    return torch.tensor([[0, 0, 0, 1, 1, 1, 0, 0, 0, 0]], dtype=torch.float32).repeat(count, 1)
-
-
 def augment(planes: Tensor, drawn: Tensor) -> Tensor:
     """Crops float32 [B,3,H,W], 0 to 255, at whatever resolution, by what was `drawn` for each, float32 [B,10]."""
     drawn = drawn.to(planes.dtype)

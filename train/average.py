@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 State = dict[str, dict[str, Tensor]]
 
@@ -25,7 +26,8 @@ class WeightAverage:
         for name, average in self.averages.items():
             current = self.networks[name].state_dict()
             real = [key for key, values in average.items() if values.is_floating_point()]
-            torch._foreach_lerp_([average[key] for key in real], [current[key] for key in real], 1 - self.decay)
+            move = get_ema_multi_avg_fn(self.decay)
+            move([average[key] for key in real], [current[key] for key in real], None)
             for key in average.keys() - set(real):
                 average[key].copy_(current[key])
 

@@ -49,7 +49,7 @@ class _TrainingCrops(CropFiles):
 
     def _auto_augmented(self, pixels: Tensor, seed: int) -> Tensor:
         """Here and not on the device: one crop in ten, each by operations of its own."""
-        if np.random.default_rng((seed, 1)).random() >= self.settings.auto:
+        if not self.settings.auto or np.random.default_rng((seed, 1)).random() >= self.settings.auto:
             return pixels
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -49,6 +49,10 @@ class NetworkSettings(_Frozen):
     belief_norm: bool = True
     """Whether APAN normalises each belief before its head reads it."""
 
+    @property
+    def bnneck(self) -> bool:
+        return self.neck == "bnneck"
+
 
 class AugmentationSettings(_Frozen):
     """What is done to training crops. Defaults are the paper's, section III, and where it gives no number, ours."""

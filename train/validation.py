@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from qafm.datasets.crops import Crop
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors
-from qafm.retrieval.metrics import Metrics, evaluate
+from qafm.retrieval.metrics import evaluate
 from train.data import WholeCrops, collate, readable
 
 BATCH = 32
@@ -44,22 +44,20 @@ def validate(
         vectors = describe(pixels.to(device, non_blocking=True), rows.to(device, non_blocking=True))
         for name, values in vectors.items():
             described.setdefault(name, []).append(F.normalize(values.float(), dim=1).cpu())
-    main, *others = [_evaluated(torch.cat(vectors), crops) for vectors in described.values()]
-    if main is None:
-        return {}
-    further = zip([*described][1:], others, strict=True)
-    return {"mAP": main.mAP, "rank1": main.rank1} | {f"mAP_{name}": m.mAP for name, m in further if m is not None}
-
-
-def _evaluated(vectors: Tensor, crops: Sequence[Crop]) -> Metrics | None:
-    """None where no crop has a true match."""
     # Made outside the try: descriptors that are not finite are an error, not an absence of matches.
-    described = Descriptors(
+    sides = {name: _labelled(torch.cat(vectors), crops) for name, vectors in described.items()}
+    try:
+        metrics = {name: evaluate(side, side) for name, side in sides.items()}
+    except InvalidDescriptors:
+        return {}
+    main, *others = metrics
+    found = {"mAP": metrics[main].mAP, "rank1": metrics[main].rank1}
+    return found | {f"mAP_{name}": metrics[name].mAP for name in others}
+
+
+def _labelled(vectors: Tensor, crops: Sequence[Crop]) -> Descriptors:
+    return Descriptors(
         descriptors=vectors.numpy(),
         pids=np.array([crop.pid for crop in crops]),
         camids=np.array([crop.camid for crop in crops]),
     )
-    try:
-        return evaluate(described, described)
-    except InvalidDescriptors:
-        return None

@@ -15,12 +15,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from tests.support.stages import joint_stage
 from train.batches import Batches
 from train.data import load_training_data
 from train.launch import launch
-from train.networks import build_apan, build_trunk
 from train.settings import load_preset
-from train.stages.joint import JointStage
 
 ONE_EPOCH = {"epochs": 1, "warmup_epochs": 0, "small_epochs": 1}
 SETTINGS = load_preset(
@@ -42,16 +41,12 @@ def gradients(fabric: Fabric, root: Path, rank: int, processes: int) -> dict[str
     data = load_training_data(root, SETTINGS.seed)
     data = replace(data, attributes=np.maximum(data.attributes, 0))
     torch.manual_seed(0)
-    stage = JointStage(
+    stage = joint_stage(
         SETTINGS,
         fabric,
         identities=len(data.pids),
-        apn_trunk=build_trunk(SETTINGS.network),
-        apan=build_apan(build_trunk(SETTINGS.network), SETTINGS.network),
         q=np.linspace(9, 11, len(data.crops), dtype=np.float32),
         held_out_q=np.zeros(len(data.held_out), np.float32),
-        mu=10.0,
-        sigma=1.0,
     )
     for network in stage.networks.values():
         for module in network.modules():

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from qafm.contract import IMAGENET_MEAN
-from train.augmentation import COLUMNS, augment, draw, nothing
+from tests.support.stages import untouched
+from train.augmentation import COLUMNS, augment, draw
 from train.settings import AugmentationSettings
 
 HEIGHT, WIDTH = 24, 8
@@ -18,14 +19,14 @@ def crops(count: int = 2) -> torch.Tensor:
 
 
 def only(**values: float) -> torch.Tensor:
-    drawn = nothing(2)
+    drawn = untouched(2)
     for name, value in values.items():
         drawn[0, COLUMNS.index(name)] = value
     return drawn
 
 
 def test_nothing_changes_nothing():
-    assert torch.allclose(augment(crops(), nothing(2)), crops(), atol=1e-3)
+    assert torch.allclose(augment(crops(), untouched(2)), crops(), atol=1e-3)
 
 
 def test_flip_and_shift_by_hand_and_the_neighbour_stays():
@@ -75,4 +76,4 @@ def test_what_is_drawn_follows_the_seed_and_the_settings():
 
 def test_settings_of_nothing_draw_nothing():
     settings = AugmentationSettings(flip=0.0, padding=0, jitter=0.0, erasing=0.0)
-    assert torch.equal(draw(settings, 3), nothing(1)[0])
+    assert torch.equal(draw(settings, 3), untouched(1)[0])

@@ -16,13 +16,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-from train.augmentation import nothing
+from tests.support.stages import joint_stage, untouched
 from train.batches import Batch
-from train.networks import build_apan, build_trunk
+from train.networks import build_trunk
 from train.settings import STAGES, Settings, load_preset
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
-from train.stages.joint import JointStage
 from train.stages.stage import Stage
 
 SIZE, IDENTITIES = 4, 3
@@ -48,17 +47,8 @@ def build(name: str, settings: Settings) -> Stage:
         return IQAStage(settings, FakeGPU(), IDENTITIES)
     if name == "apan":
         return APANStage(settings, FakeGPU(), build_trunk(settings.network), np.zeros((SIZE, 12), np.int8))
-    return JointStage(
-        settings,
-        FakeGPU(),
-        identities=IDENTITIES,
-        apn_trunk=build_trunk(settings.network),
-        apan=build_apan(build_trunk(settings.network), settings.network),
-        q=np.ones(SIZE, np.float32),
-        held_out_q=np.ones(SIZE, np.float32),
-        mu=1.0,
-        sigma=1.0,
-    )
+    q = np.ones(SIZE, np.float32)
+    return joint_stage(settings, FakeGPU(), identities=IDENTITIES, q=q, held_out_q=q)
 
 
 @pytest.fixture
@@ -76,7 +66,7 @@ def make_batch() -> Batch:
         labels=torch.zeros(SIZE, dtype=torch.int64),
         attributes=torch.zeros(SIZE, 12, dtype=torch.int64),
         rows=torch.zeros(SIZE, dtype=torch.int64),
-        augmentation=nothing(SIZE).to("cuda"),
+        augmentation=untouched(SIZE).to("cuda"),
     )
 
 

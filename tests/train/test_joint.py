@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from qafm.attributes import SCHEMA
-from train.augmentation import nothing
+from tests.support.stages import joint_stage, untouched
 from train.batches import Batch
 from train.launch import launch
-from train.networks import build_apan, build_trunk
 from train.settings import Settings, WeightingKind, load_preset
 from train.stages.joint import JointStage
 from train.stages.loop import set_rates
@@ -29,16 +28,12 @@ OWNED = {
 def make_stage(settings: Settings | None = None, **options: Any) -> JointStage:
     torch.manual_seed(0)
     settings = settings or load_preset("demo", precision="float32")
-    return JointStage(
+    return joint_stage(
         settings,
         launch(),
         identities=IDENTITIES,
-        apn_trunk=build_trunk(settings.network),
-        apan=build_apan(build_trunk(settings.network), settings.network),
         q=np.array([9.0, 12.0, np.nan, 10.0], np.float32),
         held_out_q=np.array([11.0, np.nan], np.float32),
-        mu=10.0,
-        sigma=1.0,
         **options,
     )
 
@@ -50,7 +45,7 @@ def make_batch(rows: tuple[int, ...] = (0, 1, 2, 3)) -> Batch:
         labels=torch.tensor([0, 0, 1, 1]),
         attributes=torch.from_numpy(np.stack([generator.integers(0, len(a.values), 4) for a in SCHEMA], axis=1)),
         rows=torch.tensor(rows),
-        augmentation=nothing(4),
+        augmentation=untouched(4),
     )
 
 
@@ -65,11 +60,12 @@ def parameters_of(stage: JointStage, owned: set[str]) -> set[str]:
 
 def run_pass(stage: JointStage, name: str) -> None:
     batch = make_batch()
+    crops = stage.network_input(batch, 0)
     vectors = torch.randn(4, 1024, generator=torch.Generator().manual_seed(1))
     others = torch.randn(4, 1024, generator=torch.Generator().manual_seed(2))
     {
-        "apn": lambda: stage.apn_pass(batch, 0),
-        "apan": lambda: stage.apan_pass(batch, 0),
+        "apn": lambda: stage.apn_pass(batch, crops, 0),
+        "apan": lambda: stage.apan_pass(batch, crops, 0),
         "head": lambda: stage.head_pass(batch, vectors, others),
         "fusion": lambda: stage.fusion_pass(batch, vectors, others),
     }[name]()
@@ -172,7 +168,7 @@ def test_the_attribute_stage_hands_its_optimiser_on():
     settings = load_preset("demo", precision="float32", joint={"epochs": 3, "warmup_epochs": 0})
     old = make_stage(settings)
     for _ in range(3):
-        old.apan_pass(make_batch(), 0)
+        old.apan_pass(make_batch(), old.network_input(make_batch(), 0), 0)
     state = old.optimizers["apan"].state_dict()
     kept, fresh = make_stage(settings, apan_optimizer=state), make_stage(settings)
     assert [p["step"] for p in kept.optimizers["apan"].state_dict()["state"].values()] == [

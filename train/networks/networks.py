@@ -22,7 +22,7 @@ def build_trunk(settings: NetworkSettings) -> Trunk:
 
 def build_apn(trunk: Trunk, settings: NetworkSettings) -> APN:
     """APN over a trunk, the rest fresh."""
-    return APN(trunk, settings.channels, pool=settings.pooling, shifts=settings.neck == "plain")
+    return APN(trunk, settings.channels, pool=settings.pooling, shifts=not settings.bnneck)
 
 
 def build_apan(trunk: Trunk, settings: NetworkSettings) -> APAN:
@@ -31,7 +31,7 @@ def build_apan(trunk: Trunk, settings: NetworkSettings) -> APAN:
 
 
 def build_fusion(settings: NetworkSettings) -> Fusion:
-    return Fusion(after_neck=settings.neck == "bnneck")
+    return Fusion(after_neck=settings.bnneck)
 
 
 @dataclass(frozen=True)

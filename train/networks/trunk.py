@@ -28,6 +28,11 @@ class InstanceBatchNorm(nn.Module):
         return torch.cat([self.IN(first.contiguous()), self.BN(second.contiguous())], dim=1)
 
 
+def lowered(crops: Tensor, height: int) -> Tensor:
+    """Crops [B,3,H,W] averaged down to a height that divides H, their width with it; lower ones as they are."""
+    return F.avg_pool2d(crops, crops.shape[2] // height) if crops.shape[2] > height else crops
+
+
 class Trunk(nn.Module):
     """A bottleneck ResNet without its classifier. Blocks (3,4,6,3) and width 64 a group make it ResNet-50.
 
@@ -66,8 +71,6 @@ class Trunk(nn.Module):
         self.layer4 = resnet.layer4
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if crops.shape[2] > self.height:
-            crops = F.avg_pool2d(crops, crops.shape[2] // self.height)
-        fine = self.layer2(self.layer1(self.stem(crops)))  # [B,512,48,16]
+        fine = self.layer2(self.layer1(self.stem(lowered(crops, self.height))))  # [B,512,48,16]
         middle = self.layer3(fine)  # [B,1024,24,8]
         return fine, middle, self.layer4(middle)  # [B,2048,24,8]

@@ -22,7 +22,7 @@ class IQAStage(Stage):
         trunk = build_trunk(settings.network)
         load_trunk_weights(trunk, settings.weights)
         self.iqa = IQA(trunk)
-        shifts, scale = settings.network.neck == "plain", settings.losses.cosine_scale
+        shifts, scale = not settings.network.bnneck, settings.losses.cosine_scale
         self.neck = IdentityNeck(FEATURE_SIZE, identities, shifts=shifts, scale=scale)
         self.add(iqa=self.iqa, neck=self.neck)
         self.module = self.optimize("iqa", _IQAModule(self.iqa, self.neck))

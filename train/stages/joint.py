@@ -62,7 +62,7 @@ class JointStage(Stage):
         self.mu = torch.tensor(mu, device=self.device)
         network, scale = settings.network, settings.losses.cosine_scale
         self.apn = build_apn(apn_trunk, network)
-        self.classifiers = APNClassifiers(network.channels, identities, shifts=network.neck == "plain", scale=scale)
+        self.classifiers = APNClassifiers(network.channels, identities, shifts=not network.bnneck, scale=scale)
         self.apan = apan
         self.fusion = build_fusion(network)
         self.classifier = IdentityClassifier(DESCRIPTOR_SIZE, identities, scale)
@@ -80,8 +80,6 @@ class JointStage(Stage):
             judge_visual=self.judge_visual,
             judge_semantic=self.judge_semantic,
         )
-        # BoT's neck: triplets compare what goes into it, classifiers and cosines what comes out.
-        self.bnneck = network.neck == "bnneck"
         self.apn_module = self.optimize("apn", _APNModule(self.apn, self.classifiers), self.apn.trunk)
         self.apan_module = self.optimize("apan", self.apan, self.apan.trunk)
         if apan_optimizer is not None:
@@ -106,8 +104,9 @@ class JointStage(Stage):
         return base * joint.head_rate * rate_factor(progress, joint, start=start)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        visual, apn_losses = self.apn_pass(batch, epoch)
-        semantic, apan_losses = self.apan_pass(batch, epoch)
+        crops = self.network_input(batch, epoch)
+        visual, apn_losses = self.apn_pass(batch, crops, epoch)
+        semantic, apan_losses = self.apan_pass(batch, crops, epoch)
         visual, semantic = visual.detach().float(), semantic.detach().float()
         return (
             apn_losses
@@ -139,25 +138,27 @@ class JointStage(Stage):
             branch.trunk.eval()
         return frozen
 
-    def apn_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pass 1. Returns v_a [B,1024] and the losses."""
+    def apn_pass(self, batch: Batch, crops: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pass 1, on the batch as `network_input` has it. Returns v_a [B,1024] and the losses."""
         frozen = self.prepare(self.apn, epoch)
         with torch.set_grad_enabled(not frozen), self.autocast():
-            before, visual, whole, stripes = self.apn_module(self.network_input(batch, epoch))
+            before, visual, whole, stripes = self.apn_module(crops)
+        # BoT's neck: triplets compare what goes into it, classifiers and cosines what comes out.
+        compared = before if self.settings.network.bnneck else visual
         losses = {
             "apn_identity": self.identity(whole, batch.labels),
             "apn_parts": part_loss(stripes, batch.labels, self.settings.losses),
-            "apn_triplet": self.triplet(before if self.bnneck else visual, batch.labels),
+            "apn_triplet": self.triplet(compared, batch.labels),
         }
         if not frozen:
             self.update("apn", torch.stack(list(losses.values())).sum())
         return visual, losses
 
-    def apan_pass(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pass 2. Returns v_s [B,1024] and the losses."""
+    def apan_pass(self, batch: Batch, crops: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pass 2, likewise. Returns v_s [B,1024] and the losses."""
         frozen = self.prepare(self.apan, epoch)
         with torch.set_grad_enabled(not frozen), self.autocast():
-            semantic, logits = self.apan_module(self.network_input(batch, epoch))
+            semantic, logits = self.apan_module(crops)
         loss = attribute_loss(logits, batch.attributes)
         if not frozen:
             self.update("apan", loss)

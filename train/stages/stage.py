@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -16,6 +15,7 @@ from train.augmentation import augment
 from train.batches import Batch
 from train.losses import identity_loss, triplet_loss
 from train.networks import Pixels, Trunk
+from train.networks.trunk import lowered
 from train.precision import autocast, gradient_scaler
 from train.settings import Settings, StageName, StageSettings
 
@@ -50,14 +50,14 @@ class Stage(ABC):
         """
 
     def network_input(self, batch: Batch, epoch: int) -> Tensor:
-        """The batch's crops, augmented, as a network reads them: float [B,3,H,W], see `resolution`."""
+        """The batch's crops, augmented, as a network reads them: float [B,3,H,W], see `at_resolution`."""
         planes = self.at_resolution(self.pixels.planes(batch.crops), epoch)
         return self.pixels.normalise(augment(planes, batch.augmentation))
 
     def at_resolution(self, planes: Tensor, epoch: int) -> Tensor:
         """Crops [B,3,384,128] averaged down to what the trunks see, and by half once more in a small epoch."""
         height = self.settings.network.height // (2 if epoch < self.schedule.small_epochs else 1)
-        return F.avg_pool2d(planes, planes.shape[2] // height) if height < planes.shape[2] else planes
+        return lowered(planes, height)
 
     def rate(self, group: str, progress: float) -> float:
         """The learning rate of a group of parameters after `progress` epochs."""
