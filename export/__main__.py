@@ -28,6 +28,9 @@ def main(
     best: Annotated[
         bool, typer.Option("--best", help="The joint stage's epoch with the best validation mAP, not its last.")
     ] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Both branches see each picture and its mirror image, and give the mean.")
+    ] = False,
     precision: Annotated[
         str, typer.Option(help="fp32, fp16 (for GPUs) or int8; then exceptions by model, as in int8,apan=fp16.")
     ] = "fp32",
@@ -44,11 +47,13 @@ def main(
     try:
         precisions = parse_precisions(precision)
         networks = load_networks(run, best=best)
+        if flip:
+            networks = networks.mirrored()
         reduced = any(chosen != "fp32" for chosen in precisions.values())
         manifest = install(
             networks,
             repository,
-            origin_of(run, best=best),
+            origin_of(run, best=best, flip=flip),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
             tensorrt=tensorrt,
@@ -76,19 +81,23 @@ def _fidelity_table(fidelity: dict[str, Any]) -> Table:
     return table
 
 
-def origin_of(run: Path, *, best: bool = False) -> dict[str, Any]:
-    """Where exported networks come from: settings, data and the hashes of the checkpoints. No folders of this machine:
-    a manifest is shown to whoever asks the server."""
+def origin_of(run: Path, *, best: bool = False, flip: bool = False) -> dict[str, Any]:
+    """Where exported networks come from: settings, data, the hashes of the checkpoints, and whether each picture is
+    described together with its mirror image. No folders of this machine: a manifest is shown to whoever asks the
+    server."""
     settings = load_run_settings(run).model_dump(mode="json")
     data = json.loads((run / DATA_FILE).read_text())
     return {
         "run": run.resolve().name,
-        "settings": settings | {"weights": _weights(settings["weights"])},
+        "settings": settings
+        | {"weights": _weights(settings["weights"])}
+        | {name: Path(settings[name]).name for name in ("fine_tunes", "refits") if settings[name]},
         "data": {key: value for key, value in data.items() if key != "folder"},
         "checkpoints": {
             path.name: sha256_of(path)
             for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
         },
+        "flip": flip,
     }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qafm.contract import GRAPHS, MODELS, VIEW_COUNT
 from qafm.contract import Tensor as Spec
-from train.networks import APAN, APN, IQA, Fusion, Networks, Pixels
+from train.networks import APAN, APN, IQA, Fusion, Mirrored, Networks, Pixels
 from train.networks.apan import attribute_probabilities
 
 OPSET = 18
@@ -25,7 +25,7 @@ _METADATA = ("metadata_props", "doc_string")
 
 
 class APNGraph(nn.Module):
-    def __init__(self, apn: APN) -> None:
+    def __init__(self, apn: APN | Mirrored) -> None:
         super().__init__()
         self.pixels, self.apn = Pixels(), apn
 
@@ -34,7 +34,7 @@ class APNGraph(nn.Module):
 
 
 class APANGraph(nn.Module):
-    def __init__(self, apan: APAN) -> None:
+    def __init__(self, apan: APAN | Mirrored) -> None:
         super().__init__()
         self.pixels, self.apan = Pixels(), apan
 

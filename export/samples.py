@@ -25,7 +25,7 @@ HELD_OUT_CROPS = 160
 @dataclass(frozen=True)
 class Samples:
     """calibration: crops that the networks were trained on, in random order. held_out: crops of other people, one
-    identity after the other."""
+    identity after the other; a run that refits another has trained on these too."""
 
     calibration: Sequence[Crop]
     held_out: Sequence[Crop]
@@ -41,8 +41,9 @@ def load_samples(run: Path, data: Path | None) -> Samples:
     root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
     if root is None:
         raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
-    seed = load_run_settings(run).seed
-    loaded = load_training_data(root, seed)
+    settings = load_run_settings(run)
+    seed = settings.seed
+    loaded = load_training_data(root, seed, everyone=settings.refits is not None)
     if not loaded.is_described_by(trained_on):
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
     held_out = sorted(loaded.held_out, key=lambda crop: crop.pid)[:HELD_OUT_CROPS]

@@ -16,7 +16,7 @@ import torch
 import export.repository
 from export.graphs import graph_modules, write_graph
 from export.parity import check_parity, sample_crops
-from export.pipelines import Pipeline, TorchPipeline
+from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
 from export.repository import TEMPLATE, install
 from qafm.contract import GRAPHS, MODELS, REQUIRED
 from qafm.errors import ExportRefused, InvalidSettings
@@ -67,6 +67,23 @@ def test_the_choices_of_strong_recipes_export_and_tensorrt_builds_them(tmp_path)
     install(seeded_networks(network=NetworkSettings.model_validate(demo | choices)), tmp_path, {"run": "strong"})
     tensorrt = pytest.importorskip("tensorrt_rtx")
     for name in ("apn", "iqa", "fusion"):
+        assert len(build_plan(tensorrt, tmp_path / name / "1" / "model.onnx", name, "8.9")) > 0
+
+
+def test_a_graph_with_flip_sees_a_picture_and_its_mirror_image_alike(tmp_path, networks, exported_repository):
+    """Through the parity gate; the quality branch sees the picture alone."""
+    install(networks.mirrored(), tmp_path, {"flip": True})
+    crop = sample_crops(1)[0]
+    crops = [crop, np.ascontiguousarray(crop[:, ::-1])]
+    plain, flipped = (OnnxPipeline(folder).describe(crops) for folder in (exported_repository, tmp_path))
+    for name in ("VISUAL", "SEMANTIC"):
+        assert np.abs(plain[name][0] - plain[name][1]).max() > 1e-3
+        assert flipped[name][0] == pytest.approx(plain[name].mean(axis=0), abs=1e-5)
+    for name in ("VISUAL", "SEMANTIC", "ATTRIBUTES"):
+        assert flipped[name][0] == pytest.approx(flipped[name][1], abs=1e-5)
+    assert np.array_equal(plain["FEATURES"], flipped["FEATURES"])
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    for name in ("apn", "apan"):
         assert len(build_plan(tensorrt, tmp_path / name / "1" / "model.onnx", name, "8.9")) > 0
 
 

@@ -126,7 +126,10 @@ def quality(q: float) -> Quality:
     return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32))
 
 
-@pytest.mark.parametrize("kind", get_args(WeightingKind))
+LEARNT = sorted(set(get_args(WeightingKind)) - {"visual"})
+
+
+@pytest.mark.parametrize("kind", LEARNT)
 @torch.inference_mode()
 def test_a_weighting_equals_its_served_form(kind):
     """After training too: its parameters are moved first."""
@@ -149,8 +152,15 @@ def test_a_constant_weighting_starts_in_the_middle_and_every_picture_teaches_it(
     assert [float(values.grad) for values in weighting.parameters()] == pytest.approx([3 * 0.25])  # α(1-α) each
 
 
+def test_the_visual_control_has_an_alpha_of_one_that_nothing_teaches():
+    weighting = build_weighting("visual", mu=11.1, sigma=0.66)
+    assert weighting(torch.tensor([1.0, 2.0])).tolist() == [1.0, 1.0]
+    assert not [values for values in weighting.parameters() if values.requires_grad]
+    assert weighting.served().kind == "constant" and weighting.served().value == 1
+
+
 def test_every_kind_that_can_be_trained_can_be_served():
-    assert set(get_args(WeightingKind)) <= KINDS.keys()
+    assert set(LEARNT) <= KINDS.keys()
     with pytest.raises(ValueError, match="'magic'"):
         build_weighting("magic")
 

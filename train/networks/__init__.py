@@ -4,6 +4,7 @@ from train.networks.apan import APAN
 from train.networks.apn import APN
 from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
+from train.networks.mirrored import Mirrored
 from train.networks.networks import Networks, build_apan, build_apn, build_fusion, build_trunk
 from train.networks.pixels import Pixels
 from train.networks.trunk import Trunk
@@ -13,6 +14,7 @@ __all__ = [
     "APN",
     "IQA",
     "Fusion",
+    "Mirrored",
     "Networks",
     "Pixels",
     "Trunk",

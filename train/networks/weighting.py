@@ -57,11 +57,14 @@ class TrainablePerceptron(TrainableWeighting):
 
 
 class TrainableConstant(TrainableWeighting):
-    """`qafm.weighting.constant.Constant`: one logit, which starts at α = 0.5."""
+    """`qafm.weighting.constant.Constant`: one logit, which starts at α = 0.5, or the α of `visual`, 1, and stays."""
 
-    def __init__(self) -> None:
+    VISUAL = 20.0
+    """The logit of an α that is 1 in float32, where its loss is still finite."""
+
+    def __init__(self, *, visual: bool = False) -> None:
         super().__init__()
-        self.logit = nn.Parameter(torch.zeros(()))
+        self.logit = nn.Parameter(torch.tensor(self.VISUAL if visual else 0.0), requires_grad=not visual)
 
     def logits(self, q: Tensor) -> Tensor:
         return self.logit.expand(len(q))
@@ -76,8 +79,8 @@ def build_weighting(kind: str, mu: float = 0.0, sigma: float = 1.0) -> Trainable
     mu and sigma: mean and standard deviation of Q over pictures of identities that no network saw. The paper's
     perceptron takes them, and draws its first weights from torch's global generator.
     """
-    if kind == Constant.kind:
-        return TrainableConstant()
+    if kind in (Constant.kind, "visual"):
+        return TrainableConstant(visual=kind == "visual")
     if kind == Perceptron.kind:
         return TrainablePerceptron(mu, sigma)
     raise ValueError(f"expected a kind of weighting that can be trained, got {kind!r}")
