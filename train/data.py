@@ -44,6 +44,11 @@ class TrainingData:
     warning: str | None = None
     """What a person should know before training on it."""
 
+    @property
+    def everyone(self) -> bool:
+        """Whether the held-out people are trained on too."""
+        return not {crop.pid for crop in self.held_out}.isdisjoint(self.pids)
+
     def description(self) -> dict[str, object]:
         """What a run says of its data, as data.json: counts, and a fingerprint."""
         return {
@@ -54,6 +59,7 @@ class TrainingData:
             "identities": len(self.pids),
             "held_out_crops": len(self.held_out),
             "held_out_identities": len({crop.pid for crop in self.held_out}),
+            **({"held_out_trained_on": True} if self.everyone else {}),
             "sha256": self.fingerprint(),
         }
 
@@ -86,9 +92,10 @@ class TrainingData:
         return self.fingerprint(data_format) == description["sha256"]
 
 
-def load_training_data(root: Path, seed: int) -> TrainingData:
+def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> TrainingData:
     """List the training split of the dataset at `root` and hold a tenth of its identities out, chosen by `seed`.
 
+    With `everyone` these are trained on too, and stay listed as held out for whoever needs the same people.
     Raises InvalidDataset, among others where the attribute file lacks an identity or there are too few of them.
     """
     dataset = open_dataset(root)
@@ -98,10 +105,10 @@ def load_training_data(root: Path, seed: int) -> TrainingData:
         raise InvalidDataset(f"{root}: the train split has {len(pids)} identities; training needs at least 4")
     shuffled = np.random.default_rng(seed).permutation(pids)
     held = max(2, round(HELD_OUT_FRACTION * len(pids)))
-    held_out, trained = set(shuffled[:held].tolist()), tuple(sorted(shuffled[held:].tolist()))
+    held_out, trained = set(shuffled[:held].tolist()), tuple(sorted(shuffled[0 if everyone else held :].tolist()))
 
-    crops = tuple(crop for crop in listed if crop.pid not in held_out)
     label_of = {pid: label for label, pid in enumerate(trained)}
+    crops = tuple(crop for crop in listed if crop.pid in label_of)
     if dataset.attribute_file is None:
         raise InvalidDataset(
             f"{root}: datasets in the layout of {dataset.name} have no attributes, which training needs; train on one "

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from qafm.datasets.crops import Crop
-from qafm.errors import InvalidCheckpoint
+from qafm.errors import InvalidCheckpoint, InvalidSettings
 from train.batches import Batches
 from train.checkpoint import (
     DATA_FILE,
@@ -23,6 +23,14 @@ from train.checkpoint import (
     load_run_settings,
 )
 from train.data import TrainingData, load_training_data
+from train.earlier_run import (
+    QUALITY_STAGE,
+    adopt_quality,
+    load_weighting,
+    original_split,
+    require_earlier_run,
+    start_from,
+)
 from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
@@ -56,18 +64,23 @@ def train(
     """
     fabric = launch()
     require_precision(settings.precision, fabric.device)
-    data = load_training_data(root, settings.seed)
+    data = load_training_data(root, settings.seed, everyone=settings.refits is not None)
+    stages = _stages(settings, stage)
     fitted = _fitted(settings, fabric, console)
     place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
-    batches = {name: Batches(data, fitted, name, **place) for name in STAGES}
+    batches = {name: Batches(data, fitted, name, **place) for name in stages}
     # What can be refused is refused before the folder holds a run.
     if stage:
         for name in _predecessors(stage, settings):
-            load_finished_checkpoint(run, name)
-    if settings.pretrained:
+            if not (settings.refits and name == QUALITY_STAGE):
+                load_finished_checkpoint(run, name)
+    if settings.weights != "none":
         load_trunk_weights(build_trunk(settings.network), settings.weights)
+    require_earlier_run(settings, root)
     if fabric.is_global_zero:
         _prepare(run, settings, data, stage, resume)
+        if settings.refits:
+            adopt_quality(run, Path(settings.refits))
     fabric.barrier()
     if data.warning:
         console.print(f"[yellow]warning:[/] {data.warning}")
@@ -76,7 +89,7 @@ def train(
         f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; "
         f"on {fabric.device.type}{processes}"
     )
-    for name in (stage,) if stage else STAGES:
+    for name in stages:
         if resume and checkpoint_path(run, name).is_file() and load_checkpoint(run, name).complete:
             continue
         if fabric.is_global_zero:
@@ -98,6 +111,16 @@ def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
     if left is not None and workers < settings.workers:
         console.print(f"[yellow]warning:[/] {too_little_room(settings.workers, workers, each, left)}")
     return settings.model_copy(update={"precision": precision, "workers": workers})
+
+
+def _stages(settings: Settings, stage: StageName | None) -> tuple[StageName, ...]:
+    """What is to be trained: `stage` alone, or all; a refit keeps the IQA network, on which Q and α rest."""
+    kept = (QUALITY_STAGE,) if settings.refits else ()
+    if stage in kept:
+        raise InvalidSettings(
+            f"a refit keeps the {stage} stage of {settings.refits}; expected another --stage, or none"
+        )
+    return (stage,) if stage else tuple(name for name in STAGES if name not in kept)
 
 
 def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]:
@@ -150,6 +173,15 @@ def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
 def _build(
     name: StageName, settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console
 ) -> Stage:
+    stage = _fresh(name, settings, data, run, fabric, console)
+    if settings.fine_tunes:
+        start_from(Path(settings.fine_tunes), stage)
+    return stage
+
+
+def _fresh(
+    name: StageName, settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console
+) -> Stage:
     if name == "iqa":
         return IQAStage(settings, fabric, len(data.pids))
     if name == "apan":
@@ -160,7 +192,8 @@ def _build(
     apan_stage = load_finished_checkpoint(run, "apan")
     apan_stage.restore({"apan": apan})
 
-    trained, held_out = crops_to_score(data, settings.joint.q_crops, settings.seed)
+    scored = original_split(data.folder, settings) if settings.refits else data
+    trained, held_out = crops_to_score(scored, settings.joint.q_crops, settings.seed)
     crops = [*trained, *held_out]
     scores = score_crops(iqa, crops, run, settings=settings, fabric=fabric, console=console)
     score_of = dict(zip(crops, scores.tolist(), strict=True))
@@ -176,6 +209,7 @@ def _build(
         mu=float(unseen.mean()),
         sigma=float(unseen.std()),
         apan_optimizer=apan_stage.optimizers["apan"],
+        weighting=load_weighting(Path(settings.refits)) if settings.refits else None,
     )
 
 

@@ -17,7 +17,7 @@ PRESETS = Path(__file__).parent / "presets"
 STAGES = ("iqa", "apan", "joint")
 StageName = Literal["iqa", "apan", "joint"]
 Precision = Literal["float32", "bfloat16", "float16"]
-WeightingKind = Literal["paper", "constant"]
+WeightingKind = Literal["paper", "constant", "visual"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -122,7 +122,8 @@ class JointSettings(StageSettings):
     settling_epochs: NonNegativeInt = 0
     """So many epochs at the end leave both branches as they are, and only the FC, the projections and α learn."""
     weighting: WeightingKind = "paper"
-    """What gives α: "paper", a perceptron over Q, or "constant", one learnt number for every picture."""
+    """What gives α: "paper", a perceptron over Q; "constant", one learnt number for every picture; or "visual", 1, so
+    that the FC reads v_a alone: the control of whether fusion earns its place."""
     alpha_loss: Literal["ratio", "linear"] = "ratio"
     q_crops: Annotated[int, Field(ge=6)] | None = None
     """So many crops get a Q of their own, at most a third of them held out; None: all. The others count as average."""
@@ -143,6 +144,10 @@ class Settings(_Frozen):
     seed: NonNegativeInt = 0
     weights: str = "imagenet"
     """"imagenet" (torchvision's first weights), "imagenet-v2", "none", or the path of a ResNet state dictionary."""
+    fine_tunes: str | None = None
+    """A finished run whose networks every stage starts from, on other people: `train --from`."""
+    refits: str | None = None
+    """A finished run whose branches are trained again, on its held-out people too: `train --refit`."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """What counts is an exponential moving average of the weights with this decay a step; 0: the weights themselves."""
     check_every: PositiveInt = 1
@@ -173,7 +178,8 @@ class Settings(_Frozen):
 
     @property
     def pretrained(self) -> bool:
-        return self.weights != "none"
+        """Whether the trunks start from weights that others have trained."""
+        return self.weights != "none" or self.fine_tunes is not None
 
     @property
     def freezes_branches(self) -> bool:

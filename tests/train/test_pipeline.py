@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from qafm.datasets.attribute_file import read_attributes, write_attributes
 from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidSettings, TrainingFailed
 from synthetic import Recipe, make_dataset
+from tests.support.short_run import EPOCHS, QUIET, SETTINGS
 from train.batches import Batches, identity_batches
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import load_training_data
@@ -29,19 +29,6 @@ from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
 
 pytestmark = pytest.mark.training
-
-EPOCHS = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
-SETTINGS = load_preset(
-    "demo",
-    identities_per_batch=2,
-    images_per_identity=2,
-    precision="float32",
-    workers=0,
-    iqa=EPOCHS,
-    apan=EPOCHS,
-    joint=EPOCHS | {"q_crops": 6},
-)
-QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")

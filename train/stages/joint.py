@@ -49,12 +49,14 @@ class JointStage(Stage):
         mu: float,
         sigma: float,
         apan_optimizer: dict[str, Any] | None = None,
+        weighting: TrainableWeighting | None = None,
     ) -> None:
         """`q` and `held_out_q` float32 [N] are the scores of the crops of TrainingData, NaN where not computed.
 
         `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before. `mu` and `sigma` are
         the mean and standard deviation of Q over held-out crops. `apan_optimizer` is the state in which APAN's
-        optimiser ended its own stage: a fresh one would throw it far off in its first steps.
+        optimiser ended its own stage: a fresh one would throw it far off in its first steps. A `weighting` that is
+        given stays as it is; else a fresh one learns.
         """
         super().__init__(settings, fabric)
         self.q = torch.from_numpy(q).to(self.device)
@@ -66,7 +68,9 @@ class JointStage(Stage):
         self.apan = apan
         self.fusion = build_fusion(network)
         self.classifier = IdentityClassifier(DESCRIPTOR_SIZE, identities, scale)
-        self.weighting = build_weighting(settings.joint.weighting, mu, sigma)
+        self.weighting = weighting or build_weighting(settings.joint.weighting, mu, sigma)
+        if weighting:
+            weighting.requires_grad_(False)
         # On detached vectors: they tell how well each branch knows an identity, on one scale, and teach it nothing.
         self.judge_visual = nn.Linear(VECTOR_SIZE, identities)
         self.judge_semantic = nn.Linear(VECTOR_SIZE, identities)

@@ -117,9 +117,9 @@ def _train_epoch(
 
 
 def _validate(stage: Stage, batches: Batches, epoch: int) -> dict[str, float]:
-    """One process validates for all: its result, rounded, or nothing elsewhere. At the epoch's own resolution: at
-    another one, a network looks worse than it is."""
-    if not stage.fabric.is_global_zero:
+    """One process validates for all: its result, rounded, or nothing elsewhere and where nobody is left out of the
+    training. At the epoch's own resolution: at another one, a network looks worse than it is."""
+    if not stage.fabric.is_global_zero or batches.data.everyone:
         return {}
     for network in stage.networks.values():
         network.eval()
