@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup demo synthetic test bench lint browser ci clean
+.PHONY: setup demo study synthetic test bench gpu-check lint browser ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -41,6 +41,12 @@ demo: setup
 	$(call whole_path,demo,--images-per-identity 9 --test-identities 16 --cameras-per-identity 4 --distractors 8 \
 	  --junk 8 --degraded 0.3)
 
+# Half an hour: a preset for questions of method on its own drawn people. `-m bench.study --help` compares recipes.
+study: setup
+	$(BIN)/python -m synthetic --size study --out build/study/data
+	$(BIN)/python -m bench.study run sum --data build/study/data --out build/study/runs --results build/study/results
+	$(BIN)/python -m bench.study table --results build/study/results
+
 # Full size networks and the table of docs/results.md: about an hour and a half on two cores.
 synthetic: setup
 	$(call whole_path,synthetic,--train-identities 200 --images-per-identity 8 --test-identities 85 \
@@ -55,6 +61,10 @@ bench: setup
 	$(BIN)/python -m bench.views
 	$(BIN)/python -m bench.ranking
 	$(BIN)/python -m bench.serving
+
+# TensorRT's plans and training in mixed precision, on a machine with a GPU; on any other it says what it would do.
+gpu-check: setup
+	$(BIN)/python -m bench.gpu_check
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -81,7 +81,7 @@ def _variants(data: TrainingData, settings: Settings, steps: int) -> dict[str, C
     """What is timed, by name."""
     fabric = launch()
     batches = Batches(data, settings, "iqa")
-    batch = next(batches.epoch(0)).to(fabric.device)
+    batch = next(batches.epoch(0))
     trained = IQAStage(settings, fabric, len(data.pids))
     plain = PlainIQAStage(settings.model_copy(update={"precision": "float32"}), fabric, len(data.pids))
     for network in plain.networks.values():

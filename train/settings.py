@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -216,10 +217,15 @@ def load_settings(path: Path, *, of_a_run: bool = False, **overrides: Any) -> Se
         raise InvalidSettings(f"{path}: cannot be read as settings: {error}") from error
     if not isinstance(loaded, dict):
         raise InvalidSettings(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
+    return check_settings(loaded | overrides, str(path), of_a_run=of_a_run)
+
+
+def check_settings(values: Mapping[str, Any], origin: str, *, of_a_run: bool = False) -> Settings:
+    """Settings from plain values. Raises InvalidSettings as `load_settings` does, which names `origin`."""
     try:
-        return Settings.model_validate(loaded | overrides, context=_OF_A_RUN if of_a_run else None)
+        return Settings.model_validate(values, context=_OF_A_RUN if of_a_run else None)
     except ValidationError as error:
-        raise InvalidSettings("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+        raise InvalidSettings("\n".join(f"{origin}: {_explain(problem)}" for problem in error.errors())) from error
 
 
 def save_settings(settings: Settings, path: Path) -> None:

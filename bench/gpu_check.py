@@ -1,0 +1,198 @@
+"""`python -m bench.gpu_check` (`make gpu-check`): everything that only a GPU can show, beside what the CPU gives.
+
+    training    full-size networks on drawn people in mixed precision: one epoch of each stage and one more of IQA's on
+                the GPU, one on the CPU; images a second, and the losses of the first epoch
+    plans       the run exported in float32 and float16, a TensorRT plan of each graph, held against ONNX Runtime on the
+                CPU: the gate of parity, and for float16 the gate of reduced precision
+    serving     one image through the float16 plans and through ONNX Runtime, in turns
+
+Without a GPU it says so, and measures nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import Out, interleave, machine
+from bench.plan_pipeline import PlanPipeline
+from export.fidelity import BOUNDS, fidelity
+from export.parity import TOLERANCES, sample_crops
+from export.pipelines import OnnxPipeline
+from export.samples import load_samples
+from qafm.contract import GRAPHS
+from qafm.errors import QafmError
+from qafm.files import write_json
+from server.plans import ensure_plans
+from synthetic import Recipe, make_dataset
+from train.data import read_crop
+from train.settings import STAGES, Settings, load_preset, save_settings
+
+STEPS = 8
+"""Batches of an epoch."""
+GPU_EPOCHS = 4
+"""The first is slow: kernels are chosen."""
+ROUNDS = 5
+PRECISIONS = ("fp32", "fp16")
+
+
+def main(
+    out: Out = Path("build/bench/gpu-check.json"),
+    preset: Annotated[str, typer.Option(help="Settings whose networks are checked.")] = "synthetic",
+) -> None:
+    """Check and time on a GPU what else was only ever run on CPUs."""
+    console = Console()
+    if not torch.cuda.is_available():
+        console.print("No GPU here: nothing was measured. On a machine with one this command would do the following.")
+        console.print(__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0], highlight=False)
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = check(Path(folder), load_preset(preset), console)
+    except QafmError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", soft_wrap=True)
+        sys.exit(1)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    gpu = torch.cuda.get_device_name()
+    write_json(out, {"machine": machine(("torch", "torchvision")), "gpu": gpu, **measured})
+    console.print(f"{gpu}; written: {out}")
+
+
+def check(folder: Path, settings: Settings, console: Console) -> dict[str, Any]:
+    """All of it, with its tables; what was measured."""
+    data = draw_people(folder / "data", settings)
+    runs = {
+        where: trained(short(settings, epochs), data, folder / where, cpu=where == "CPU")
+        for where, epochs in (("GPU", GPU_EPOCHS), ("CPU", 1))
+    }
+    training = {where: speeds(run) for where, run in runs.items()}
+    console.print(training_table(training))
+    tensorrt = _tensorrt()
+    exact = None
+    plans: dict[str, Any] = {}
+    for precision in PRECISIONS:
+        repository = folder / precision
+        _python("export", runs["GPU"], "--repository", repository, "--precision", precision, "--data", data)
+        ensure_plans(repository, GRAPHS, tensorrt=tensorrt, report=console.print)
+        exact = exact or OnnxPipeline(repository)
+        plans[precision] = compared(exact, PlanPipeline(repository, tensorrt), runs["GPU"], data)
+    console.print(plans_table(plans))
+    crop = sample_crops(1)
+    last = PlanPipeline(folder / PRECISIONS[-1], tensorrt)
+    variants = {"GPU": lambda: _described(last, crop), "CPU": lambda: _described(exact, crop)}
+    serving = interleave(variants, ROUNDS, console=console)
+    console.print({where: f"{1000 * np.median(each):.1f} ms an image" for where, each in serving.items()})
+    return {"training": training, "plans": plans, "serving_seconds": serving, "tensorrt": tensorrt.__version__}
+
+
+def draw_people(root: Path, settings: Settings) -> Path:
+    """A drawn dataset with STEPS batches of the settings' size."""
+    identities = 2 * settings.identities_per_batch
+    images = -(-STEPS * settings.batch_size // identities) + 1
+    # A tenth of the identities is held out.
+    recipe = Recipe(train_identities=identities + max(2, identities // 8), images_per_identity=images)
+    make_dataset(recipe, root)
+    return root
+
+
+def short(settings: Settings, epochs: int) -> Settings:
+    """The same training, so many epochs of each stage at full size."""
+    length = {"epochs": epochs, "warmup_epochs": 1, "small_epochs": 0, "cosine_from": 0}
+    stages = {name: getattr(settings, name).model_copy(update=length) for name in STAGES}
+    stages["joint"] = stages["joint"].model_copy(update={"settling_epochs": 0, "frozen_epochs": 0, "q_crops": 24})
+    return settings.model_copy(update={"weights": "none", "precision": "bfloat16", "check_every": 1, **stages})
+
+
+def trained(settings: Settings, data: Path, run: Path, *, cpu: bool) -> Path:
+    """A run of the settings, by `python -m train` in a process of its own, which with `cpu` sees no GPU."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    preset = run.with_suffix(".yaml")
+    save_settings(settings, preset)
+    _python("train", "--preset", preset, "--data", data, "--out", run, hidden=cpu)
+    return run
+
+
+def _python(module: str, *arguments: object, hidden: bool = False) -> None:
+    environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if hidden else {})
+    subprocess.run([sys.executable, "-m", module, *map(str, arguments)], env=environment, check=True)
+
+
+def speeds(run: Path) -> dict[str, dict[str, Any]]:
+    """By stage: images a second in the fastest epoch, and the mean of each loss in the first."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    found: dict[str, dict[str, Any]] = {}
+    for stage in STAGES:
+        steps = [record for record in records if record["stage"] == stage and "loss" in record]
+        first = steps[:STEPS]
+        losses = {name: float(np.mean([step["loss"][name] for step in first])) for name in first[0]["loss"]}
+        found[stage] = {"images_per_s": max(step["images_per_s"] for step in steps), "losses": losses}
+    return found
+
+
+def compared(exact: OnnxPipeline, plans: PlanPipeline, run: Path, data: Path) -> dict[str, float]:
+    """How far plans are from float32 graphs in ONNX Runtime: of each output, and of results on the held-out people."""
+    crops = sample_crops()
+    expected, got = exact.describe(crops), plans.describe(crops)
+    differences = {name: tolerance.measure(expected[name], got[name]) for name, tolerance in TOLERANCES.items()}
+    held_out = list(load_samples(run, data).held_out)[:24]
+    outputs = [_stacked(pipeline, held_out) for pipeline in (exact, plans)]
+    pids, camids = (np.array([getattr(crop, name) for crop in held_out]) for name in ("pid", "camid"))
+    return differences | fidelity(*outputs, pids, camids)
+
+
+def _stacked(pipeline: OnnxPipeline | PlanPipeline, crops: list[Any]) -> dict[str, np.ndarray]:
+    each = [pipeline.describe([read_crop(crop)]) for crop in crops]
+    return {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
+
+
+def _described(pipeline: OnnxPipeline | PlanPipeline | None, crops: list[np.ndarray]) -> None:
+    assert pipeline is not None
+    pipeline.describe(crops)
+
+
+def training_table(training: dict[str, dict[str, dict[str, Any]]]) -> Table:
+    table = Table("stage", "GPU, images/s", "CPU, images/s", "ratio", "losses of the first epoch, GPU", "CPU")
+    for stage, gpu in training["GPU"].items():
+        cpu = training["CPU"][stage]
+        ratio = gpu["images_per_s"] / cpu["images_per_s"]
+        shown = [" ".join(f"{name} {value:.3f}" for name, value in each["losses"].items()) for each in (gpu, cpu)]
+        table.add_row(stage, f"{gpu['images_per_s']:.0f}", f"{cpu['images_per_s']:.2f}", f"{ratio:.0f}", *shown)
+    return table
+
+
+def plans_table(plans: dict[str, dict[str, float]]) -> Table:
+    """A value beyond what the gates of the export allow float32, or reduced precision, is marked."""
+    table = Table("TensorRT's plans against float32 on the CPU", *plans, "allowed")
+    for name in plans[PRECISIONS[0]]:
+        bound = BOUNDS.get(name)
+        limit = str(bound) if bound else f"{TOLERANCES[name].limit:g} in float32"
+        holds = bound.holds if bound else lambda value, name=name: value <= TOLERANCES[name].limit
+        table.add_row(name, *(f"{each[name]:.3g}{'' if holds(each[name]) else ' !'}" for each in plans.values()), limit)
+    return table
+
+
+def _tensorrt() -> ModuleType:
+    """TensorRT, or TensorRT-RTX, which the tests have."""
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise QafmError("neither tensorrt nor tensorrt_rtx can be imported; `make setup` installs the latter")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,153 @@
+"""`python -m bench.study`: train the recipes of a plan on the dataset `study`, and compare them on its test people.
+
+    run      train recipes, score them, and keep a small CSV file of each; what is there already is passed over
+    record   keep the same of any two descriptor files, such as a baseline's
+    table    the means of all that is kept, and the gains over one recipe, with 95 % intervals over people and seeds
+
+Two runs side by side want one thread each (OMP_NUM_THREADS=1): then each is hardly slower than alone on two.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bench.study.recipes import PLAN, Plan, load_plan
+from bench.study.results import (
+    HEADS,
+    METRICS,
+    Result,
+    gain,
+    mean,
+    read_results,
+    result_path,
+    write_heads,
+    write_identities,
+)
+from bench.study.scoring import describe_test
+from qafm.errors import QafmError
+from qafm.retrieval.descriptors import read_descriptors
+from train.checkpoint import SETTINGS_FILE, checkpoint_path
+from train.pipeline import train
+from train.quality import SCORES_FILE
+from train.settings import STAGES
+
+app = typer.Typer(help=__doc__, rich_markup_mode=None, add_completion=False)
+
+Results = Annotated[Path, typer.Option(help="Folder of the CSV files.")]
+RESULTS = Path("docs/study")
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Option(help="What `python -m synthetic --size study` drew.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder for the runs; interrupted ones go on.")],
+    recipes: Annotated[list[str] | None, typer.Argument(help="Of the plan, in this order; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random, and of who is held out.", min=0)] = 0,
+    plan: Annotated[Path, typer.Option(help="The recipes.")] = PLAN,
+    results: Results = RESULTS,
+) -> None:
+    """Train recipes and score them."""
+    console = Console()
+    with _refusals():
+        every = load_plan(plan)
+        for name in recipes or every.recipes:
+            if result_path(results, name, seed).is_file():
+                console.print(f"{name}, seed {seed}: done already")
+                continue
+            console.rule(f"{name}, seed {seed}")
+            trained = _train(every, name, seed, data, out, console)
+            sides = describe_test(trained, data.resolve(), flip=every.recipe(name).flip, console=console)
+            # The identities last: what has them is done.
+            heads = next(iter(sides["query"])), result_path(results, name, seed).with_suffix(HEADS)
+            write_heads(heads[1], [side[heads[0]] for side in sides.values()], data)
+            write_identities(result_path(results, name, seed), sides["query"], sides["gallery"])
+
+
+def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Console) -> Path:
+    """The folder of a run of a recipe, trained to its end; what it takes from another recipe is trained first."""
+    recipe, folder = plan.recipe(name), out / f"{name}-{seed}"
+    if recipe.like is not None and not folder.exists():
+        base = _train(plan, recipe.like, seed, data, out, console)
+        # Q is the IQA network's; what is not trained any more has its settings from there too.
+        files = [checkpoint_path(base, stage).name for stage in recipe.taken] + [SCORES_FILE] * ("iqa" in recipe.taken)
+        _copy(base, folder, files + [SETTINGS_FILE] * (not recipe.trained))
+    if not recipe.trained:
+        return folder
+    settings = plan.settings(name, seed)
+    if recipe.last == STAGES[-1]:
+        train(settings, data, folder, resume=True, console=console)
+        return folder
+    for stage in recipe.trained:
+        train(settings, data, folder, stage=stage, resume=True, console=console)
+    return folder
+
+
+def _copy(base: Path, folder: Path, names: list[str]) -> None:
+    """Files of a run that are there, into a new folder, which is there only once all of them are."""
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name in names:
+        if (base / name).is_file():
+            shutil.copy2(base / name, unfinished)
+    unfinished.rename(folder)
+
+
+@app.command()
+def record(
+    name: Annotated[str, typer.Argument(help="What it is called in the table.")],
+    query: Annotated[Path, typer.Option(help="Descriptors of the queries, .npz.", exists=True)],
+    gallery: Annotated[Path, typer.Option(help="Descriptors of the gallery, .npz.", exists=True)],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    vector: Annotated[str, typer.Option(help="Which of our vectors it is compared with.")] = "visual",
+    results: Results = RESULTS,
+) -> None:
+    """Keep the result of a baseline."""
+    with _refusals():
+        sides = [{vector: read_descriptors(path)} for path in (query, gallery)]
+        write_identities(result_path(results, name, seed), *sides)
+
+
+@app.command()
+def table(
+    against: Annotated[str, typer.Option(help="The recipe that gains are over.")] = "sum",
+    results: Results = RESULTS,
+) -> None:
+    """Means and gains in per cent, as Markdown."""
+    with _refusals():
+        found = read_results(results)
+        for vector in dict.fromkeys(vector for runs in found.values() for vector, _ in runs[0].means):
+            print(f"\n| {vector} | seeds | mAP | Rank-1 | mAP over {against} |\n|---|--:|--:|--:|--:|")
+            for name, runs in found.items():
+                if (vector, METRICS[0]) in runs[0].means:
+                    print(_row(name, runs, found.get(against, []), vector))
+
+
+def _row(name: str, runs: list[Result], against: list[Result], vector: str) -> str:
+    shown = [f"{100 * value:.1f} ({ends.in_per_cent(1)})" for value, ends in (mean(runs, vector, m) for m in METRICS)]
+    common = {run.seed for run in runs} & {run.seed for run in against if (vector, METRICS[0]) in run.means}
+    own, other = ([run for run in side if run.seed in common] for side in (runs, against))
+    over = gain(own, other, vector).in_per_cent() if common and own[0].recipe != other[0].recipe else ""
+    return f"| {name} | {', '.join(str(run.seed) for run in runs)} | {' | '.join(shown)} | {over} |"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (QafmError, OSError) as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app()

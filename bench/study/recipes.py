@@ -1,0 +1,93 @@
+"""The recipes of a study: what each changes in a preset, and which stages that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from qafm.errors import InvalidSettings
+from train.settings import STAGES, Settings, StageName, check_settings, load_preset
+
+PLAN = Path(__file__).parent / "plan.yaml"
+
+
+class Recipe(BaseModel):
+    """One recipe: the settings that differ from the preset's, or from those of the recipe `like`, and what it takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    why: str
+    """What it asks, in a few words."""
+    change: dict[str, Any] = {}
+    """As in a preset's file."""
+    like: str | None = None
+    first: StageName | None = "iqa"
+    """The first stage that is trained; those before are taken from the recipe `like`, and with null all of them."""
+    last: StageName = "joint"
+    """The stage after which the run ends."""
+    flip: bool = False
+    """Whether a test picture is described together with its mirror image."""
+
+    @property
+    def taken(self) -> tuple[StageName, ...]:
+        return self._stages[: self._first]
+
+    @property
+    def trained(self) -> tuple[StageName, ...]:
+        return self._stages[self._first :]
+
+    @property
+    def _stages(self) -> tuple[StageName, ...]:
+        return STAGES[: STAGES.index(self.last) + 1]  # type: ignore[return-value]
+
+    @property
+    def _first(self) -> int:
+        return len(STAGES) if self.first is None else STAGES.index(self.first)
+
+
+class Plan(BaseModel):
+    """What a study compares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    preset: str
+    recipes: dict[str, Recipe]
+
+    def settings(self, name: str, seed: int) -> Settings:
+        """The settings of a recipe. Raises InvalidSettings."""
+        changes, recipe = [], self.recipe(name)
+        while recipe.like is not None:
+            changes.append(recipe.change)
+            recipe = self.recipe(recipe.like)
+        changes.append(recipe.change)
+        merged: dict[str, Any] = load_preset(self.preset, seed=seed).model_dump()
+        for change in reversed(changes):
+            merged = merge(merged, change)
+        return check_settings(merged, f"recipe {name}")
+
+    def recipe(self, name: str) -> Recipe:
+        """Raises InvalidSettings where there is none of the name."""
+        if name not in self.recipes:
+            raise InvalidSettings(f"no recipe {name!r}; the plan has {', '.join(self.recipes)}")
+        return self.recipes[name]
+
+
+def load_plan(path: Path = PLAN) -> Plan:
+    """Read a plan. Raises InvalidSettings."""
+    try:
+        return Plan.model_validate(yaml.safe_load(path.read_text()), strict=False)
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise InvalidSettings(f"{path}: cannot be read as a plan: {error}") from error
+
+
+def merge(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with some of them changed, group by group."""
+    merged = dict(settings)
+    for key, value in change.items():
+        inner = merged.get(key)
+        merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+    return merged

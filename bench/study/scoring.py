@@ -1,0 +1,103 @@
+"""The test split of a dataset, described by a run in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from qafm.datasets.crops import Crop, without_junk
+from qafm.datasets.layouts import open_dataset
+from qafm.retrieval.descriptors import Descriptors
+from train.checkpoint import load_finished_checkpoint, load_networks, load_run_settings
+from train.data import WholeCrops, collate, readable
+from train.networks import Mirrored, Pixels, build_apan, build_trunk
+from train.networks.apan import attribute_probabilities
+from train.precision import autocast
+
+BATCH = 32
+
+Vectors = dict[str, Tensor]
+"""By name, float32 [B,D] each: "visual" (v_a), "semantic" (v_s), "fused", and "attributes", which are probabilities."""
+
+
+Described = dict[str, Descriptors]
+"""By name of vector, each with the probabilities of the attributes."""
+
+
+def describe_test(run: Path, data: Path, *, flip: bool, console: Console) -> dict[str, Described]:
+    """ "query" and "gallery" without junk, by every vector of the run: of one that ends with APAN only "semantic".
+
+    α is that of the mean Q, for every picture. flip: v_a and v_s are the means of a picture's and its mirror image's.
+    """
+    describe, dataset = describer(run, flip=flip), open_dataset(data)
+    return {
+        side: described(describe, without_junk(dataset.split(side)), data, side, console)
+        for side in ("query", "gallery")
+    }
+
+
+def describer(run: Path, *, flip: bool) -> Callable[[Tensor], Vectors]:
+    """What describes crops, uint8 [B,384,128,3], on the CPU, by the networks of a run as far as it is finished."""
+    settings, pixels = load_run_settings(run), Pixels()
+
+    if not (run / "joint.pt").is_file():
+        apan = build_apan(build_trunk(settings.network), settings.network)
+        load_finished_checkpoint(run, "apan").restore({"apan": apan})
+        apan = (Mirrored(apan) if flip else apan).eval().to(memory_format=torch.channels_last)
+
+        def semantic_alone(crops: Tensor) -> Vectors:
+            with autocast(settings.precision, crops.device):
+                semantic, logits = apan(pixels(crops))
+            return {"semantic": semantic.float(), "attributes": attribute_probabilities(logits.float())}
+
+        return semantic_alone
+
+    networks = load_networks(run)
+    if flip:
+        networks = networks.mirrored()
+    for network in (networks.apn, networks.apan):
+        network.to(memory_format=torch.channels_last)
+
+    def every(crops: Tensor) -> Vectors:
+        prepared = pixels(crops)
+        with autocast(settings.precision, crops.device):
+            visual, (semantic, logits) = networks.apn(prepared), networks.apan(prepared)
+        visual, semantic, logits = visual.float(), semantic.float(), logits.float()
+        ordinary = getattr(networks.weighting, "mu", torch.zeros(())).expand(len(crops))
+        return {
+            "visual": visual,
+            "semantic": semantic,
+            "fused": networks.fusion(visual, semantic, networks.weighting(ordinary)),
+            "attributes": attribute_probabilities(logits),
+        }
+
+    return every
+
+
+@torch.inference_mode()
+def described(
+    describe: Callable[[Tensor], Vectors], crops: Sequence[Crop], data: Path, title: str, console: Console
+) -> Described:
+    """Crops by every vector."""
+    loader = DataLoader(WholeCrops(crops), batch_size=BATCH, collate_fn=collate, num_workers=1)
+    batches = track(readable(loader), title, total=len(loader), console=console)
+    found = [describe(pixels) for pixels, _ in batches]
+    vectors = {name: torch.cat([batch[name] for batch in found]) for name in found[0]}
+    attributes = vectors.pop("attributes").numpy()
+    labels = {
+        "pids": np.array([crop.pid for crop in crops], dtype=np.int64),
+        "camids": np.array([crop.camid for crop in crops], dtype=np.int64),
+        "paths": np.array([crop.path.relative_to(data).as_posix() for crop in crops]),
+    }
+    return {
+        name: Descriptors(descriptors=F.normalize(each, dim=1).numpy(), attributes=attributes, **labels)
+        for name, each in vectors.items()
+    }

@@ -1,0 +1,122 @@
+"""The study: its plan, what it keeps of a run, and a whole one on a handful of people."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from bench.study.__main__ import app
+from bench.study.recipes import load_plan, merge
+from bench.study.results import gain, mean, read_results, result_path, write_identities
+from qafm.errors import InvalidDescriptors, InvalidSettings
+from qafm.retrieval.descriptors import Descriptors
+from synthetic import Recipe, make_dataset
+from tests.support.short_run import SETTINGS
+from train.checkpoint import load_networks
+from train.settings import load_preset, save_settings
+
+
+def test_every_recipe_of_the_plan_has_settings_of_its_own():
+    plan = load_plan()
+    whole = plan.settings("sum", 3)
+    assert whole == load_preset("study", seed=3)
+    for name, recipe in plan.recipes.items():
+        assert (plan.settings(name, 3) == whole) == (not recipe.change), name
+        assert recipe.like is None or plan.recipe(recipe.like).like is None
+        assert set(recipe.taken).isdisjoint(recipe.trained)
+    assert plan.recipe("no-neck").taken == ("iqa", "apan") and plan.recipe("no-neck").trained == ("joint",)
+    assert plan.recipe("apan-alone").taken == ("iqa", "apan") and plan.recipe("apan-alone").trained == ()
+
+
+def test_settings_are_merged_group_by_group():
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 5}}) == {"a": {"b": 1, "c": 5}, "d": 3}
+    assert merge({"a": {"b": 1}}, {"a": 2}) == {"a": 2}
+
+
+def test_a_recipe_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InvalidSettings, match="no recipe 'magic'; the plan has sum, flip"):
+        load_plan().recipe("magic")
+    path = tmp_path / "plan.yaml"
+    path.write_text("preset: study\nrecipes: {odd: {why: nothing, change: {network: {neck: long}}}}\n")
+    with pytest.raises(InvalidSettings, match="recipe odd: .*neck"):
+        load_plan(path).settings("odd", 0)
+    path.write_text("preset: study\nrecipes: {odd: {first: third}}\n")
+    with pytest.raises(InvalidSettings, match="cannot be read as a plan"):
+        load_plan(path)
+
+
+def of_people(vectors, pids, camids) -> Descriptors:
+    return Descriptors(np.array(vectors, np.float32), np.array(pids, dtype=np.int64), np.array(camids, dtype=np.int64))
+
+
+def test_what_is_kept_of_a_run_by_hand(tmp_path):
+    """Person 5 is found at once by one query and second by the other, person 7 at once; a third has no match."""
+    gallery = of_people([[1, 0], [0, 1], [-1, 0]], [5, 7, 0], [2, 2, 2])
+    query = of_people([[1, 0.1], [0.4, 1], [0, 1], [1, 1]], [5, 5, 7, 9], [1, 1, 1, 1])
+    path = result_path(tmp_path, "one", 0)
+    write_identities(path, {"visual": query}, {"visual": gallery})
+    with path.open(newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"pid": "5", "queries": "2", "visual_mAP": "0.75", "visual_rank1": "0.5"},
+            {"pid": "7", "queries": "1", "visual_mAP": "1.0", "visual_rank1": "1.0"},
+        ]
+    runs = read_results(tmp_path)["one"]
+    value, ends = mean(runs, "visual")
+    assert value == pytest.approx((1 + 0.5 + 1) / 3) and ends.low < value < ends.high
+    assert mean(runs, "visual", "rank1")[0] == pytest.approx(2 / 3)
+
+
+def test_a_gain_is_over_the_same_people_and_seeds(tmp_path):
+    lines = {"better": ("5,2,0.75", "7,1,1.0"), "worse": ("5,2,0.5", "7,1,0.25"), "others": ("5,2,0.5", "8,1,0.5")}
+    for name, rows in lines.items():
+        for seed in (0, 1):
+            result_path(tmp_path, name, seed).write_text("\n".join(["pid,queries,visual_mAP", *rows]) + "\n")
+    result_path(tmp_path, "better", 0).with_suffix(".heads.csv").write_text("head\n")
+    found = read_results(tmp_path)
+    assert [run.seed for run in found["better"]] == [0, 1]
+    assert gain(found["better"], found["worse"], "visual").value == pytest.approx((2 * 0.25 + 0.75) / 3)
+    with pytest.raises(InvalidDescriptors, match="better and others are not of the same test people"):
+        gain(found["better"], found["others"], "visual")
+
+
+@pytest.mark.training
+def test_a_whole_study_of_a_handful_of_people(tmp_path):
+    """What a recipe does not touch is the very same network, and what is done is not done again."""
+    data, runs, results = tmp_path / "data", tmp_path / "runs", tmp_path / "results"
+    make_dataset(Recipe(train_identities=6, test_identities=6, images_per_identity=3, distractors=0, junk=0), data)
+    preset, plan = tmp_path / "short.yaml", tmp_path / "plan.yaml"
+    save_settings(SETTINGS, preset)
+    recipes = {
+        "sum": {"why": "all"},
+        "flip": {"why": "mirror images", "like": "sum", "first": None, "flip": True},
+        "apan-alone": {"why": "before", "like": "sum", "first": None, "last": "apan"},
+        "visual-fc": {
+            "why": "control", "like": "sum", "first": "joint", "change": {"joint": {"weighting": "visual"}}
+        },
+    }  # fmt: skip
+    plan.write_text(yaml.safe_dump({"preset": str(preset), "recipes": recipes}))
+    command = ["run", "--data", data, "--out", runs, "--plan", plan, "--results", results]
+    done = CliRunner().invoke(app, [str(part) for part in command])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in results.glob("*-0.csv")} == {f"{name}-0.csv" for name in recipes}
+
+    whole, control = load_networks(runs / "sum-0"), load_networks(runs / "visual-fc-0")
+    # The FC teaches the branches nothing: they are the same with either.
+    for branch in ("iqa", "apn", "apan"):
+        ours, theirs = getattr(whole, branch).state_dict(), getattr(control, branch).state_dict()
+        assert all((ours[name] == theirs[name]).all() for name in ours), branch
+    assert control.weighting.served().value == 1
+    columns = {name: runs[0].means.keys() for name, runs in read_results(results).items()}
+    assert columns["apan-alone"] == {("semantic", "mAP"), ("semantic", "rank1")}
+    assert len(columns["sum"]) == len(columns["flip"]) == 6
+
+    before = result_path(results, "sum", 0).stat().st_mtime_ns
+    again = CliRunner().invoke(app, [str(part) for part in command])
+    assert again.exit_code == 0 and again.output.count("done already") == len(recipes)
+    assert result_path(results, "sum", 0).stat().st_mtime_ns == before
+    table = CliRunner().invoke(app, ["table", "--results", str(results)])
+    assert table.exit_code == 0 and "| visual | seeds |" in table.output and "| visual-fc | 0 |" in table.output
