@@ -35,6 +35,7 @@ from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
 from train.networks import IQA, Trunk, build_apan, build_trunk
+from train.networks.apan import attribute_priors
 from train.precision import require_precision, usable_precision
 from train.quality import crops_to_score, forget_scores, score_crops
 from train.settings import STAGES, Settings, StageName, save_settings
@@ -209,6 +210,7 @@ def _fresh(
         mu=float(unseen.mean()),
         sigma=float(unseen.std()),
         apan_optimizer=apan_stage.optimizers["apan"],
+        priors=attribute_priors(data.attributes),
         weighting=load_weighting(Path(settings.refits)) if settings.refits else None,
     )
 

@@ -106,8 +106,11 @@ class APANSettings(StageSettings):
     sampling: Literal["pictures", "identities"] = "pictures"
     """How batches are drawn: uniformly over pictures, or some identities with some pictures each. Attributes belong to
     identities: 32 pictures of 8 people are 8 independent labels."""
-    prior_biases: bool = True
-    """Whether the heads start by answering with the frequencies of the training split."""
+    priors: Literal["none", "start", "adjust"] = "start"
+    """What the heads make of the frequencies of the training split. "start": they begin by answering with them, and
+    answer what is most probable. "adjust", in the joint stage too: the frequencies are added to their logits in the
+    loss alone, so that they answer as if all values were equally frequent, for who must not overlook a rare one (Menon
+    et al., Long-tail Learning via Logit Adjustment, ICLR 2021)."""
 
 
 class JointSettings(StageSettings):
@@ -118,6 +121,8 @@ class JointSettings(StageSettings):
     has it both branches, new layers and all. With "pretrained" APN and APAN start from the finished IQA trunk."""
     frozen_epochs: NonNegativeInt = 10
     branch_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    apan_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The rate of APAN, which has had a stage of its own, relative to APN's."""
     head_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The rate of the FC, the projections and α, relative to `learning_rate`."""
     settling_epochs: NonNegativeInt = 0

@@ -13,7 +13,7 @@ from qafm.quality import Quality
 from qafm.weighting.files import KINDS
 from train.losses import attribute_loss
 from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
-from train.networks.apan import ConvLSTM, attribute_probabilities
+from train.networks.apan import ConvLSTM, attribute_priors, attribute_probabilities
 from train.networks.layers import GeM, IdentityClassifier, neck
 from train.networks.weighting import build_weighting
 from train.settings import WeightingKind
@@ -213,7 +213,7 @@ def test_heads_start_by_answering_with_the_frequencies():
     attributes = np.stack([generator.integers(0, len(a.values), 4000) ** 2 % len(a.values) for a in SCHEMA], axis=1)
     attributes[:1000, -1] = MISSING
     apan = APAN(Trunk(**DEMO), 16)
-    apan.start_at_prior(attributes)
+    apan.start_at(attribute_priors(attributes))
     bias = torch.cat([head.bias for head in apan.heads])[None].repeat(len(attributes), 1)
     entropy = 0.0
     for values, attribute in zip(attributes.T, SCHEMA, strict=True):

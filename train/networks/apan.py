@@ -97,15 +97,23 @@ class APAN(nn.Module):
         return semantic, torch.cat(logits, dim=1)
 
     @torch.no_grad()
-    def start_at_prior(self, attributes: np.ndarray) -> None:
-        """Have each head begin by answering with the frequencies in `attributes`, int [N,12] of training pictures.
+    def start_at(self, logits: Tensor) -> None:
+        """Have the heads begin with these logits, float [30], for a picture that says nothing."""
+        for head, attribute in zip(self.heads, SCHEMA, strict=True):
+            head.bias.copy_(logits[attribute.columns])
 
-        Every value counts once more than it occurs, so that none is impossible.
-        """
-        for head, attribute, values in zip(self.heads, SCHEMA, attributes.T, strict=True):
-            counts = 1.0 + np.bincount(values[values != MISSING], minlength=len(attribute.values))
-            logs = torch.from_numpy(np.log(counts / counts.sum()))
-            head.bias.copy_(logs[1:] - logs[:1] if attribute.binary else logs)
+
+def attribute_priors(attributes: np.ndarray) -> Tensor:
+    """The logits, float32 [30], that answer with the frequencies in `attributes`, int [N,12] of training pictures.
+
+    Every value counts once more than it occurs, so that none is impossible.
+    """
+    logits = []
+    for attribute, values in zip(SCHEMA, attributes.T, strict=True):
+        counts = 1.0 + np.bincount(values[values != MISSING], minlength=len(attribute.values))
+        logs = np.log(counts / counts.sum())
+        logits.append(logs[1:] - logs[:1] if attribute.binary else logs)
+    return torch.from_numpy(np.concatenate(logits)).float()
 
 
 def attribute_probabilities(logits: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from train.batches import Batch
-from train.losses import attribute_loss
 from train.networks import Trunk, build_apan
+from train.networks.apan import attribute_priors
 from train.settings import Settings
 from train.stages.stage import Stage
 
@@ -20,15 +20,17 @@ class APANStage(Stage):
         """`trunk` is where the encoder starts from, `attributes` int8 [N,12] are those of the training crops."""
         super().__init__(settings, fabric)
         self.apan = build_apan(trunk, settings.network)
-        if settings.apan.prior_biases:
-            self.apan.start_at_prior(attributes)
+        priors = attribute_priors(attributes)
+        if settings.apan.priors == "start":
+            self.apan.start_at(priors)
+        self.set_priors(priors)
         self.add(apan=self.apan)
         self.module = self.optimize("apan", self.apan, self.apan.trunk)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with self.autocast():
             _, logits = self.module(self.network_input(batch, epoch))
-        loss = attribute_loss(logits, batch.attributes)
+        loss = self.attribute_loss(logits, batch.attributes)
         self.update("apan", loss)
         return {"attributes": loss}
 

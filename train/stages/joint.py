@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
+from qafm.contract import ATTRIBUTES, DESCRIPTOR_SIZE, VECTOR_SIZE
 from train.batches import Batch
-from train.losses import alpha_loss, attribute_loss, masked_mean, part_loss
+from train.losses import alpha_loss, masked_mean, part_loss
 from train.networks import APAN, APN, Fusion, Trunk, build_apn, build_fusion
 from train.networks.apn import APNClassifiers
 from train.networks.fusion import Projections
@@ -49,16 +49,18 @@ class JointStage(Stage):
         mu: float,
         sigma: float,
         apan_optimizer: dict[str, Any] | None = None,
+        priors: Tensor | None = None,
         weighting: TrainableWeighting | None = None,
     ) -> None:
         """`q` and `held_out_q` float32 [N] are the scores of the crops of TrainingData, NaN where not computed.
 
         `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before. `mu` and `sigma` are
         the mean and standard deviation of Q over held-out crops. `apan_optimizer` is the state in which APAN's
-        optimiser ended its own stage: a fresh one would throw it far off in its first steps. A `weighting` that is
-        given stays as it is; else a fresh one learns.
+        optimiser ended its own stage: a fresh one would throw it far off in its first steps. `priors` are those of the
+        attributes, float [30], by default 0. A `weighting` that is given stays as it is; else a fresh one learns.
         """
         super().__init__(settings, fabric)
+        self.set_priors(torch.zeros(ATTRIBUTES.dims) if priors is None else priors)
         self.q = torch.from_numpy(q).to(self.device)
         self.held_out_q = torch.from_numpy(held_out_q).to(self.device)
         self.mu = torch.tensor(mu, device=self.device)
@@ -102,7 +104,7 @@ class JointStage(Stage):
                 # The trunk of a branch that else learns has a rate of 0 and not no gradient: so several processes
                 # agree on what there is to average.
                 factor *= 0 if progress < joint.frozen_epochs else joint.branch_rate
-            return base * factor
+            return base * factor * (joint.apan_rate if group.startswith("apan") else 1)
         # While the branches move, what reads them has to follow; it settles once they stand still.
         start = moving if joint.settling_epochs else 0
         return base * joint.head_rate * rate_factor(progress, joint, start=start)
@@ -163,7 +165,7 @@ class JointStage(Stage):
         frozen = self.prepare(self.apan, epoch)
         with torch.set_grad_enabled(not frozen), self.autocast():
             semantic, logits = self.apan_module(crops)
-        loss = attribute_loss(logits, batch.attributes)
+        loss = self.attribute_loss(logits, batch.attributes)
         if not frozen:
             self.update("apan", loss)
         return semantic, {"attributes": loss}

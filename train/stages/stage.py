@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from train.augmentation import augment
 from train.batches import Batch
-from train.losses import identity_loss, triplet_loss
+from train.losses import attribute_loss, identity_loss, triplet_loss
 from train.networks import Pixels, Trunk
 from train.networks.trunk import lowered
 from train.precision import autocast, gradient_scaler
@@ -73,6 +73,15 @@ class Stage(ABC):
     def identity(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The identity loss of the settings over this process's share of the batch."""
         return identity_loss(logits, labels, self.settings.losses)
+
+    def set_priors(self, priors: Tensor) -> None:
+        """Say how frequent the values of attributes are, as logits float [30]: what is added to those of the heads in
+        their loss, if the settings say so."""
+        self.priors = (priors if self.settings.apan.priors == "adjust" else torch.zeros_like(priors)).to(self.device)
+
+    def attribute_loss(self, logits: Tensor, attributes: Tensor) -> Tensor:
+        """The attribute loss over this process's share of the batch."""
+        return attribute_loss(logits + self.priors, attributes)
 
     def triplet(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """The triplet loss of the settings over the whole batch."""
