@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from qafm.attributes import SCHEMA
 from tests.support.stages import joint_stage, untouched
 from train.batches import Batch
 from train.launch import launch
-from train.settings import Settings, WeightingKind, load_preset
+from train.losses import attribute_loss
+from train.networks.weighting import build_weighting
+from train.settings import Settings, load_preset
 from train.stages.joint import JointStage
 from train.stages.loop import set_rates
 
@@ -114,7 +116,7 @@ def test_a_step_reports_every_loss():
     assert all(np.isfinite(float(loss.detach())) for loss in losses.values())
 
 
-@pytest.mark.parametrize("weighting", get_args(WeightingKind))
+@pytest.mark.parametrize("weighting", ["paper", "constant"])
 def test_an_unknown_q_counts_as_the_mean_and_teaches_alpha_nothing(weighting):
     stage = make_stage(load_preset("demo", precision="float32", joint={"epochs": 3, "weighting": weighting}))
     assert stage.filled(stage.q[make_batch().rows]).tolist() == [9.0, 12.0, 10.0, 10.0]
@@ -161,6 +163,37 @@ def test_only_the_pretrained_trunks_stay_frozen_and_new_layers_learn_from_the_fi
 def test_without_pretrained_weights_nothing_stands_still():
     stage = make_stage(load_preset("demo", joint={"epochs": 12, "frozen": "branches"}))
     assert not stage.frozen(0) and stage.rate("apn_trunk", 5) == stage.rate("apn", 5) > 0
+
+
+def test_apan_can_have_a_rate_of_its_own():
+    joint = {"epochs": 12, "warmup_epochs": 0}
+    same, lower = (make_stage(load_preset("demo", joint=joint | change)) for change in ({}, {"apan_rate": 0.25}))
+    for group in ("apan", "apan_trunk"):
+        assert lower.rate(group, 5) == pytest.approx(0.25 * same.rate(group, 5))
+    for group in ("apn", "apn_trunk", "head"):
+        assert lower.rate(group, 5) == same.rate(group, 5)
+
+
+def test_adjusted_heads_learn_what_is_left_once_the_frequencies_are_known():
+    """Heads of logits 0 answer as if all values were as frequent; with the frequencies added, as well as these do."""
+    priors = torch.linspace(-2, 2, 30)
+    batch = make_batch()
+    for kind, added in (("start", torch.zeros(30)), ("adjust", priors)):
+        stage = make_stage(load_preset("demo", apan={"priors": kind}), priors=priors)
+        for logits in (torch.zeros(4, 30), torch.randn(4, 30)):
+            expected = attribute_loss(logits + added, batch.attributes)
+            assert stage.attribute_loss(logits, batch.attributes).item() == pytest.approx(expected.item())
+
+
+def test_a_weighting_that_is_given_stays_as_it_is():
+    given = build_weighting("paper", mu=10.0, sigma=1.0)
+    before = [values.clone() for values in given.parameters()]
+    stage = make_stage(weighting=given)
+    projections = stage.fusion.projections.visual.weight.detach().clone()
+    for _ in range(2):
+        stage.step(make_batch(), epoch=0)
+    assert all(torch.equal(one, other) for one, other in zip(before, given.parameters(), strict=True))
+    assert not torch.equal(projections, stage.fusion.projections.visual.weight)
 
 
 def test_the_attribute_stage_hands_its_optimiser_on():
