@@ -21,8 +21,8 @@ def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(path):
 
 def test_the_targets_and_modules_that_the_readme_names_exist():
     text = (ROOT / "README.md").read_text()
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake (\w+)", text)) - {"and"} <= targets
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([\w-]+)", text)) - {"and"} <= targets
     for module in re.findall(r"python -m ([\w.]+)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
