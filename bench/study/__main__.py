@@ -53,10 +53,12 @@ def run(
     recipes: Annotated[list[str] | None, typer.Argument(help="Of the plan, in this order; all by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random, and of who is held out.", min=0)] = 0,
     plan: Annotated[Path, typer.Option(help="The recipes.")] = PLAN,
+    test: Annotated[Path | None, typer.Option(help="Whose test people, if not those of --data.", exists=True)] = None,
     results: Results = RESULTS,
 ) -> None:
     """Train recipes and score them."""
     console = Console()
+    people = (test or data).resolve()
     with _refusals():
         every = load_plan(plan)
         for name in recipes or every.recipes:
@@ -65,10 +67,10 @@ def run(
                 continue
             console.rule(f"{name}, seed {seed}")
             trained = _train(every, name, seed, data, out, console)
-            sides = describe_test(trained, data.resolve(), flip=every.recipe(name).flip, console=console)
+            sides = describe_test(trained, people, flip=every.recipe(name).flip, console=console)
             # The identities last: what has them is done.
             heads = next(iter(sides["query"])), result_path(results, name, seed).with_suffix(HEADS)
-            write_heads(heads[1], [side[heads[0]] for side in sides.values()], data)
+            write_heads(heads[1], [side[heads[0]] for side in sides.values()], people)
             write_identities(result_path(results, name, seed), sides["query"], sides["gallery"])
 
 
