@@ -13,15 +13,16 @@ from qafm.errors import InvalidCheckpoint
 from train.networks import Trunk
 
 _DOWNLOADED = {"imagenet": ResNet50_Weights.IMAGENET1K_V1, "imagenet-v2": ResNet50_Weights.IMAGENET1K_V2}
-_PREFIXES = ("module.", "base.", "backbone.")
-"""Of a model over several processes, and of the trunk within BoT's and fast-reid's models."""
+_PREFIXES = ("module.", "base.", "backbone.", "trunk.")
+"""Of a model over several processes, and of the trunk within BoT's and fast-reid's models and our IQA network."""
 
 
 def load_trunk_weights(trunk: Trunk, weights: str) -> None:
     """Load "imagenet" or "imagenet-v2" (torchvision's, downloaded), "none" (leave it random), or a file.
 
     A file is a ResNet state dictionary with torchvision's names, those of BoT's checkpoints (`base.`, in torchvision's
-    names below) or of fast-reid's (`backbone.`, in its `model`), whose heads are passed over. Strictly: every weight of
+    names below) or of fast-reid's (`backbone.`, in its `model`), whose heads are passed over; or the iqa.pt of a run of
+    ours. Strictly: every weight of
     the trunk must be there and fit, and none may be left over. Raises InvalidCheckpoint.
     """
     if weights == "none":
@@ -51,6 +52,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types on a damaged file
         raise InvalidCheckpoint(f"{path}: cannot be read as a ResNet state dictionary: {error}") from error
+    if isinstance(state, dict) and isinstance(state.get("networks"), dict):  # a checkpoint of ours
+        state = state["networks"].get("iqa")
     for wrapping in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
             state = state[wrapping]

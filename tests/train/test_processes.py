@@ -21,6 +21,7 @@ from train.batches import Batches
 from train.checkpoint import load_finished_checkpoint
 from train.data import load_training_data
 from train.launch import launch
+from train.networks import IQA, build_trunk
 from train.settings import Settings, save_settings
 
 pytestmark = pytest.mark.training
@@ -93,6 +94,26 @@ def test_two_processes_step_as_one_does_with_the_whole_batch(dataset, tmp_path):
     for name in ("apn.embed.weight", "fusion.compress.weight"):
         assert (alone[0][name] - together[name]).norm() > 0.3 * together[name].norm()
         assert (mean[name] - together[name]).norm() > 0.06 * together[name].norm()
+
+
+def test_pretrained_trunks_stand_still_in_two_processes(dataset, tmp_path):
+    """While the rest of the branches learns; and both processes hold the same weights in the end."""
+    trunk = build_trunk(SETTINGS.network)
+    weights = tmp_path / "iqa.pt"
+    torch.save({"networks": {"iqa": IQA(trunk).state_dict()}}, weights)
+    epochs = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
+    settings = SETTINGS.model_dump() | {"learning_rate": 1e-3, "weights": str(weights)}
+    settings |= {"iqa": epochs, "apan": epochs, "joint": epochs | {"q_crops": 6, "frozen": "pretrained"}}
+    preset, run = tmp_path / "preset.yaml", tmp_path / "run"
+    save_settings(Settings.model_validate(settings), preset)
+    torchrun("-m", "train", "--preset", preset, "--data", dataset, "--out", run)
+    iqa, apan, joint = (load_finished_checkpoint(run, stage).networks for stage in ("iqa", "apan", "joint"))
+    trained = {name: values for name, values in iqa["iqa"].items() if name.startswith("trunk.")}
+    assert not torch.equal(trained["trunk.stem.0.weight"], trunk.state_dict()["stem.0.weight"])
+    assert trained and all(torch.equal(values, joint["apn"][name]) for name, values in trained.items())
+    before, after = apan["apan"], joint["apan"]
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("trunk."))
+    assert not torch.equal(before["embed.0.weight"], after["embed.0.weight"])
 
 
 def test_a_run_in_two_processes(dataset, tmp_path):

@@ -24,6 +24,15 @@ def below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     return {prefix + name: values for name, values in state.items() if not name.startswith("fc.")}
 
 
+def in_our_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As a checkpoint of the IQA stage has them."""
+    stem = {"conv1.": "trunk.stem.0.", "bn1.": "trunk.stem.1."}
+    return {
+        next((name.replace(old, new, 1) for old, new in stem.items() if name.startswith(old)), f"trunk.{name}"): values
+        for name, values in below("", state).items()
+    }
+
+
 FORMATS = {
     "torchvision": lambda state: state,
     "BoT": lambda state: {
@@ -40,6 +49,10 @@ FORMATS = {
             "heads.weight": torch.ones(751, 2048),
         },
         "iteration": 7,
+    },
+    "ours": lambda state: {
+        "format": 3,
+        "networks": {"iqa": in_our_names(state), "neck": {"classify.weight": torch.ones(810, 2048)}},
     },
 }
 
