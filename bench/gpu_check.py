@@ -1,7 +1,7 @@
 """`python -m bench.gpu_check` (`make gpu-check`): everything that only a GPU can show, beside what the CPU gives.
 
-    training    full-size networks on drawn people in mixed precision: one epoch of each stage and one more of IQA's on
-                the GPU, one on the CPU; images a second, and the losses of the first epoch
+    training    full-size networks on drawn people in mixed precision: four epochs of each stage on the GPU and one on
+                the CPU; images a second, and the losses of the first epoch
     plans       the run exported in float32 and float16, a TensorRT plan of each graph, held against ONNX Runtime on the
                 CPU: the gate of parity, and for float16 the gate of reduced precision
     serving     one image through the float16 plans and through ONNX Runtime, in turns
@@ -27,17 +27,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.fresh import draw_people
 from bench.measure import Out, interleave, machine
 from bench.plan_pipeline import PlanPipeline
 from export.fidelity import BOUNDS, fidelity
 from export.parity import TOLERANCES, sample_crops
-from export.pipelines import OnnxPipeline
+from export.pipelines import OnnxPipeline, Pipeline
 from export.samples import load_samples
 from qafm.contract import GRAPHS
 from qafm.errors import QafmError
 from qafm.files import write_json
 from server.plans import ensure_plans
-from synthetic import Recipe, make_dataset
 from train.data import read_crop
 from train.settings import STAGES, Settings, load_preset, save_settings
 
@@ -73,7 +73,7 @@ def main(
 
 def check(folder: Path, settings: Settings, console: Console) -> dict[str, Any]:
     """All of it, with its tables; what was measured."""
-    data = draw_people(folder / "data", settings)
+    data = draw_people(folder / "data", settings, STEPS)
     runs = {
         where: trained(short(settings, epochs), data, folder / where, cpu=where == "CPU")
         for where, epochs in (("GPU", GPU_EPOCHS), ("CPU", 1))
@@ -96,16 +96,6 @@ def check(folder: Path, settings: Settings, console: Console) -> dict[str, Any]:
     serving = interleave(variants, ROUNDS, console=console)
     console.print({where: f"{1000 * np.median(each):.1f} ms an image" for where, each in serving.items()})
     return {"training": training, "plans": plans, "serving_seconds": serving, "tensorrt": tensorrt.__version__}
-
-
-def draw_people(root: Path, settings: Settings) -> Path:
-    """A drawn dataset with STEPS batches of the settings' size."""
-    identities = 2 * settings.identities_per_batch
-    images = -(-STEPS * settings.batch_size // identities) + 1
-    # A tenth of the identities is held out.
-    recipe = Recipe(train_identities=identities + max(2, identities // 8), images_per_identity=images)
-    make_dataset(recipe, root)
-    return root
 
 
 def short(settings: Settings, epochs: int) -> Settings:
@@ -142,23 +132,22 @@ def speeds(run: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def compared(exact: OnnxPipeline, plans: PlanPipeline, run: Path, data: Path) -> dict[str, float]:
+def compared(exact: Pipeline, plans: Pipeline, run: Path, data: Path) -> dict[str, float]:
     """How far plans are from float32 graphs in ONNX Runtime: of each output, and of results on the held-out people."""
     crops = sample_crops()
     expected, got = exact.describe(crops), plans.describe(crops)
     differences = {name: tolerance.measure(expected[name], got[name]) for name, tolerance in TOLERANCES.items()}
     held_out = list(load_samples(run, data).held_out)[:24]
-    outputs = [_stacked(pipeline, held_out) for pipeline in (exact, plans)]
     pids, camids = (np.array([getattr(crop, name) for crop in held_out]) for name in ("pid", "camid"))
-    return differences | fidelity(*outputs, pids, camids)
+    return differences | fidelity(_stacked(exact, held_out), _stacked(plans, held_out), pids, camids)
 
 
-def _stacked(pipeline: OnnxPipeline | PlanPipeline, crops: list[Any]) -> dict[str, np.ndarray]:
+def _stacked(pipeline: Pipeline, crops: list[Any]) -> dict[str, np.ndarray]:
     each = [pipeline.describe([read_crop(crop)]) for crop in crops]
     return {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
 
 
-def _described(pipeline: OnnxPipeline | PlanPipeline | None, crops: list[np.ndarray]) -> None:
+def _described(pipeline: Pipeline | None, crops: list[np.ndarray]) -> None:
     assert pipeline is not None
     pipeline.describe(crops)
 

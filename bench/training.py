@@ -18,20 +18,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from torch import Tensor
 
+from bench.fresh import build_stage, draw_people
 from bench.measure import ROUNDS, Out, Rounds, compare
-from synthetic import Recipe, make_dataset
 from train.batches import Batch, Batches
 from train.data import TrainingData, load_training_data
 from train.launch import launch
-from train.networks import build_apan, build_trunk
 from train.settings import Settings, load_preset
 from train.stages.iqa import IQAStage
-from train.stages.joint import JointStage
 from train.stages.stage import Stage
 
 
@@ -50,7 +47,7 @@ def main(
     """Time the training steps against each other."""
     settings = load_preset("synthetic")
     with tempfile.TemporaryDirectory() as folder:
-        data = _draw_dataset(Path(folder), settings, steps)
+        data = load_training_data(draw_people(Path(folder), settings, steps), settings.seed)
         compare(
             _variants(data, settings, steps),
             rounds,
@@ -68,35 +65,16 @@ def main(
         )
 
 
-def _draw_dataset(folder: Path, settings: Settings, steps: int) -> TrainingData:
-    """A drawn dataset in `folder` with at least `steps` batches."""
-    identities = 2 * settings.identities_per_batch
-    images = -(-steps * settings.batch_size // identities) + 1
-    # A tenth of the identities is held out.
-    make_dataset(Recipe(train_identities=identities + 2, images_per_identity=images, test_identities=2), folder)
-    return load_training_data(folder, settings.seed)
-
-
 def _variants(data: TrainingData, settings: Settings, steps: int) -> dict[str, Callable[[], None]]:
     """What is timed, by name."""
     fabric = launch()
     batches = Batches(data, settings, "iqa")
     batch = next(batches.epoch(0))
-    trained = IQAStage(settings, fabric, len(data.pids))
+    size = {"identities": len(data.pids), "crops": len(data.crops)}
+    trained, joint = (build_stage(name, settings, fabric, **size) for name in ("iqa", "joint"))
     plain = PlainIQAStage(settings.model_copy(update={"precision": "float32"}), fabric, len(data.pids))
     for network in plain.networks.values():
         network.to(memory_format=torch.contiguous_format)
-    joint = JointStage(
-        settings,
-        fabric,
-        identities=len(data.pids),
-        apn_trunk=build_trunk(settings.network),
-        apan=build_apan(build_trunk(settings.network), settings.network),
-        q=np.zeros(len(data.crops), np.float32),
-        held_out_q=np.zeros(len(data.held_out), np.float32),
-        mu=0.0,
-        sigma=1.0,
-    )
 
     def from_memory() -> None:
         for _ in range(steps):

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -25,13 +24,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.fresh import build_stage
 from train.batches import Batch
 from train.launch import launch
-from train.networks import build_apan, build_trunk
-from train.settings import STAGES, Settings, load_preset
-from train.stages.apan import APANStage
-from train.stages.iqa import IQAStage
-from train.stages.joint import JointStage
+from train.settings import STAGES, Settings, StageName, load_preset
 from train.stages.stage import Stage
 
 GPUS = {"RTX 3090": 936e9, "RTX 4090": 1008e9, "A100 40 GB": 1555e9, "H100 SXM": 3350e9}
@@ -91,16 +87,16 @@ def main(
     console.print(table)
 
 
-def step_cost(settings: Settings, name: str, identities: int) -> Cost:
+def step_cost(settings: Settings, name: StageName, identities: int) -> Cost:
     """What one step of a stage costs: that of a batch of PROBE pictures, scaled to the settings' batch."""
     probe = settings.model_copy(
         update={"weights": "none", "identities_per_batch": 2, "images_per_identity": PROBE // 2}
     )
-    stage = _stage(probe, name, identities)
+    stage = build_stage(name, probe, launch(), identities=identities, crops=PROBE)
     kept, operators = _Kept(stage), _Operators()
     saving = torch.autograd.graph.saved_tensors_hooks(kept.keep, kept.use)
     with FlopCounterMode(display=False) as counter, operators, saving:
-        stage.step(_batch(PROBE), stage.schedule.small_epochs + settings.joint.frozen_epochs)
+        stage.step(_batch(PROBE), stage.schedule.small_epochs)
     scale = settings.batch_size / PROBE
     # In float32: a weight, its gradient, two moments.
     states = sum(4 * 4 * weight.numel() for network in stage.networks.values() for weight in network.parameters())
@@ -147,25 +143,6 @@ class _Operators(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += not func.is_view
         return func(*args, **(kwargs or {}))
-
-
-def _stage(settings: Settings, name: str, identities: int) -> Stage:
-    fabric, rows = launch(), PROBE
-    if name == "iqa":
-        return IQAStage(settings, fabric, identities)
-    if name == "apan":
-        return APANStage(settings, fabric, build_trunk(settings.network), np.zeros((rows, 12), np.int8))
-    return JointStage(
-        settings,
-        fabric,
-        identities=identities,
-        apn_trunk=build_trunk(settings.network),
-        apan=build_apan(build_trunk(settings.network), settings.network),
-        q=np.ones(rows, np.float32),
-        held_out_q=np.ones(rows, np.float32),
-        mu=1.0,
-        sigma=1.0,
-    )
 
 
 def _batch(size: int) -> Batch:

@@ -1,0 +1,67 @@
+"""`make gpu-check` without a GPU: that it says so, and all of it but what TensorRT runs, which is ONNX Runtime here."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+import torch
+from rich.console import Console
+
+from bench.fresh import draw_people
+from bench.gpu_check import compared, plans_table, short, speeds, trained, training_table
+from bench.training_cost import Cost, step_cost
+from export.pipelines import OnnxPipeline
+from train.settings import load_preset
+
+SETTINGS = load_preset("demo", identities_per_batch=4, images_per_identity=2, workers=0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_what_it_would_do(tmp_path):
+    command = [sys.executable, "-m", "bench.gpu_check", "--out", tmp_path / "out.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "No GPU here: nothing was measured" in done.stdout
+    assert "TensorRT" in done.stdout and not (tmp_path / "out.json").exists()
+
+
+def test_short_trainings_keep_the_networks_and_see_whole_pictures():
+    settings = short(load_preset("synthetic"), 4)
+    assert settings.network == load_preset("synthetic").network
+    for stage in (settings.iqa, settings.apan, settings.joint):
+        assert (stage.epochs, stage.small_epochs) == (4, 0)
+
+
+@pytest.mark.training
+def test_a_run_on_the_cpu_its_export_and_the_tables(tmp_path):
+    data = draw_people(tmp_path / "data", SETTINGS, 3)
+    run = trained(short(SETTINGS, 1), data, tmp_path / "run", cpu=True)
+    measured = speeds(run)
+    assert all(stage["images_per_s"] > 0 and stage["losses"] for stage in measured.values())
+    subprocess.run([sys.executable, "-m", "export", run, "--repository", tmp_path / "models"], check=True)
+    exact, again = OnnxPipeline(tmp_path / "models"), OnnxPipeline(tmp_path / "models")
+    same = compared(exact, again, run, data)
+    assert same["DESCRIPTOR"] == 0 and same["descriptor_cosine"] == pytest.approx(1)
+    off = same | {"DESCRIPTOR": 0.5, "alpha_difference": 0.2}
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(training_table({"GPU": measured, "CPU": measured}), plans_table({"fp32": same, "fp16": off}))
+    text = console.export_text()
+    assert "0.5 !" in text and "0.2 !" in text and text.count("!") == 2
+
+
+def test_what_a_step_costs_by_hand():
+    """Bound by the GPU's memory: 32 operations a byte, and Adam's seven numbers for each of four; or by launching."""
+    cost = Cost(operations=32e12, operators=100, kept=0, states=4e12)
+    assert cost.seconds(1e12) == pytest.approx(1 + 7)
+    assert Cost(operations=1, operators=100, kept=0, states=1).seconds(1e12) == pytest.approx(1e-3)
+
+
+def test_a_step_is_counted_in_proportion_to_its_batch():
+    small, large = (step_cost(load_preset("demo", identities_per_batch=identities), "iqa", 5) for identities in (2, 8))
+    assert large.operations == pytest.approx(4 * small.operations) and large.kept == pytest.approx(4 * small.kept)
+    assert large.states == small.states > 0 and small.operators == large.operators > 0
+    # Forward and backward over 384x128 pixels: at least the stem's product, three times but for its input's gradient.
+    stem = 2 * 192 * 64 * 64 * 3 * 49
+    assert small.operations / 8 > 2 * stem
