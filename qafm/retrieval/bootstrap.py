@@ -10,6 +10,7 @@ resamples. Of few identities (tens) an interval is somewhat too narrow, and of o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,16 +117,17 @@ def resampled_sums(sums: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 
 
     sums: float [P,K], a row an identity. The draws depend on P, `resamples` and `seed` alone.
     """
-    count = len(sums)
+    return np.concatenate([times @ sums for times in draws(len(sums), resamples=resamples, seed=seed)])
+
+
+def draws(count: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[np.ndarray]:
+    """How often each of `count` identities is drawn in each resample: float64 [R,count], in blocks of R."""
     generator = np.random.default_rng(seed)
-    drawn = np.empty((resamples, sums.shape[1]))
     step = max(1, _DRAWN // count)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         places = generator.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
-        times = np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count)
-        drawn[start : start + rows] = times.astype(np.float64) @ sums
-    return drawn
+        yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
 def percentile_interval(samples: np.ndarray) -> Interval:
