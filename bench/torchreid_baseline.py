@@ -1,9 +1,9 @@
 """`python -m bench.torchreid_baseline`: what torchreid's own training makes of a dataset of ours, as a baseline.
 
-torchreid's ImageTripletEngine trains on the CPU, from random weights, on the identities that our trainer with the same
-seed trains on, as long as is asked; no file of the checkout is changed. Both losses weigh 1. AMSGrad, the cosine
-schedule and batches of 64 are those of its configurations `*_amsgrad_cosine`; all else is its default, but for erased
-rectangles beside the flips.
+torchreid's engine for triplets and softmax, or the one for softmax alone, trains on the CPU, from random weights, on
+the identities that our trainer with the same seed trains on, as long as is asked; no file of the checkout is changed.
+Two losses weigh 1 each. AMSGrad, the cosine schedule and batches of 64 are those of its configurations
+`*_amsgrad_cosine`; all else is its default, but for erased rectangles beside the flips.
 
     study          the trunk of our preset `study`, on crops of the height that it works at
     osnet_x0_25    and every other name that torchreid knows
@@ -43,6 +43,7 @@ def main(
     data: Annotated[Path, typer.Option(help="A dataset in Market-1501's layout.", file_okay=False, exists=True)],
     out: Annotated[Path, typer.Option(help="The folder of the result, where an interrupted run goes on.")],
     model: Annotated[str, typer.Option(help="study, or a name that torchreid knows.")] = Baseline.model,
+    loss: Annotated[str, typer.Option(help="triplet (and softmax), or softmax.")] = Baseline.loss,
     lr: Annotated[float, typer.Option(help="The learning rate that the cosine begins at.")] = Baseline.lr,
     images: Annotated[int | None, typer.Option(help="Train on at least so many, in whole epochs.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Train for so long, to the nearest epoch.")] = None,
@@ -56,7 +57,9 @@ def main(
 ) -> None:
     """Train a model with torchreid's engine, and score it as ours are."""
     try:
-        baseline = Baseline(model, lr, images, seconds, batch, seed, height, width, tuple(transforms), channels_last)
+        baseline = Baseline(
+            model, loss, lr, images, seconds, batch, seed, height, width, tuple(transforms), channels_last
+        )
         torchreid = import_torchreid(checkout)
         # Absolute: a dataset lists absolute paths.
         data = data.resolve()

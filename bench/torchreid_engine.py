@@ -1,4 +1,4 @@
-"""torchreid's softmax + triplet engine over a dataset of ours: its own loader, sampler, transforms, losses, schedule.
+"""torchreid's engines over a dataset of ours: its own loader, sampler, transforms, losses, schedule.
 
 torchreid is passed in as a module, because it can be imported only once its checkout is known. From us come the
 identities that are trained on, the trunk of the model `study`, and the length of the training.
@@ -27,6 +27,9 @@ from train.settings import load_preset
 TEST, HELD_OUT = "qafm_test", "qafm_held_out"
 """The two datasets, by the names that torchreid knows them under. They differ in query and gallery alone."""
 
+SAMPLERS = {"triplet": "RandomIdentitySampler", "softmax": "RandomSampler"}
+"""By loss, how batches are drawn, by torchreid's names."""
+
 INSTANCES = 4
 """Crops of an identity in a batch, torchreid's default."""
 
@@ -38,23 +41,27 @@ Sides = dict[str, list[Crop]]
 class Baseline:
     """What a training of torchreid is determined by, with its dataset. Raises InvalidSettings.
 
-    model: study, or a name that torchreid knows. images: train on at least so many, in whole epochs. seconds: train for
-    so long, to the nearest epoch. seed: also chooses who is held out, as in our trainer. height, width: of the crops,
-    in pixels. transforms: of training, by torchreid's names.
+    model: study, or a name that torchreid knows. loss: "triplet" is its engine for triplets and softmax, which weigh as
+    much, over batches of identities; "softmax" the one for softmax alone, over batches of pictures. images: train on at
+    least so many, in whole epochs. seconds: train for so long, to the nearest epoch. seed: also chooses who is held
+    out, as in our trainer. height, width: of the crops, in pixels. transforms: of training, by torchreid's names.
     """
 
     model: str = "study"
+    loss: str = "triplet"
     lr: float = 3e-4
     images: int | None = None
     seconds: float | None = None
     batch: int = 64
     seed: int = 0
-    height: int = 192
-    width: int = 64
+    height: int = 96
+    width: int = 32
     transforms: tuple[str, ...] = ("random_flip", "random_erase")
     channels_last: bool = False
 
     def __post_init__(self) -> None:
+        if self.loss not in SAMPLERS:
+            raise InvalidSettings(f"loss: expected one of {', '.join(SAMPLERS)}, got {self.loss}")
         if (self.images is None) == (self.seconds is None):
             raise InvalidSettings(f"expected either images or seconds, got {self.images} and {self.seconds}: give one")
         for name in ("lr", "images", "seconds", "height", "width"):
@@ -78,8 +85,9 @@ class Baseline:
 class Study(nn.Module):
     """The trunk of our preset `study` as a torchreid model: averaged over places, classified by a linear layer."""
 
-    def __init__(self, identities: int) -> None:
+    def __init__(self, identities: int, loss: str = "triplet") -> None:
         super().__init__()
+        self.loss = loss
         self.trunk = build_trunk(load_preset("study").network)
         self.classifier = nn.Linear(Trunk.CHANNELS[-1], identities)
         # As torchreid begins its ResNet's classifier.
@@ -87,9 +95,12 @@ class Study(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Crops, float [B,3,H,W], to features, float [B,2048]; in training to (logits, features)."""
+        """Crops, float [B,3,H,W], to features, float [B,2048]; in training to logits and, for triplets, features."""
         features = self.trunk(crops)[-1].mean(dim=(2, 3))
-        return (self.classifier(features), features) if self.training else features
+        if not self.training:
+            return features
+        logits = self.classifier(features)
+        return (logits, features) if self.loss == "triplet" else logits
 
 
 class Counted:
@@ -136,14 +147,14 @@ def build_engine(torchreid: ModuleType, data: Path, baseline: Baseline, workers:
     manager = torchreid.data.ImageDataManager(
         root=str(data), sources=TEST, targets=[TEST, HELD_OUT], height=baseline.height, width=baseline.width,
         transforms=list(baseline.transforms), use_gpu=False, batch_size_train=baseline.batch, batch_size_test=100,
-        workers=workers, num_instances=INSTANCES, train_sampler="RandomIdentitySampler",
+        workers=workers, num_instances=INSTANCES, train_sampler=SAMPLERS[baseline.loss],
     )  # fmt: skip
     torchreid.utils.set_random_seed(baseline.seed)
     if baseline.model == "study":
-        model: nn.Module = Study(manager.num_train_pids)
+        model: nn.Module = Study(manager.num_train_pids, baseline.loss)
     else:
         model = torchreid.models.build_model(
-            baseline.model, manager.num_train_pids, loss="triplet", pretrained=False, use_gpu=False
+            baseline.model, manager.num_train_pids, loss=baseline.loss, pretrained=False, use_gpu=False
         )
     if baseline.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -151,10 +162,10 @@ def build_engine(torchreid: ModuleType, data: Path, baseline: Baseline, workers:
     optimizer = torchreid.optim.build_optimizer(model, optim="amsgrad", lr=baseline.lr, adam_beta2=0.999)
     scheduler = torchreid.optim.build_lr_scheduler(optimizer, lr_scheduler="cosine", max_epoch=1)
 
-    class Engine(Counted, torchreid.engine.ImageTripletEngine):  # type: ignore[misc, name-defined]
-        pass
-
-    engine = Engine(manager, model, optimizer, margin=0.3, weight_t=1, weight_x=1, scheduler=scheduler, use_gpu=False)
+    engines = {"triplet": torchreid.engine.ImageTripletEngine, "softmax": torchreid.engine.ImageSoftmaxEngine}
+    options = {"margin": 0.3, "weight_t": 1, "weight_x": 1} if baseline.loss == "triplet" else {}
+    counted = type("Engine", (Counted, engines[baseline.loss]), {})
+    engine = counted(manager, model, optimizer, scheduler=scheduler, use_gpu=False, **options)
     engine.baseline = baseline
     return engine, sides
 

@@ -54,6 +54,7 @@ def test_a_folder_without_torchreid_is_refused(tmp_path):
         ({"images": 1, "seconds": 1.0}, "give one"),
         ({"images": 0}, "images: expected a number above 0, got 0"),
         ({"seconds": float("nan")}, "seconds: expected a number above 0, got nan"),
+        ({"images": 1, "loss": "center"}, "loss: expected one of triplet, softmax, got center"),
         ({"images": 1, "lr": -1.0}, "lr: expected a number above 0"),
         ({"images": 1, "batch": 66}, "batch: expected a multiple of 4"),
         ({"images": 1, "batch": 4}, "batch: expected a multiple of 4"),
@@ -106,7 +107,7 @@ def test_the_study_trunk_takes_the_crops_as_they_are_fed():
     logits, features = model(crops)
     assert logits.shape == (2, 5) and features.shape == (2, 2048)
     assert model.eval()(crops).shape == (2, 2048)
-    assert sizes == 2 * [(2, 3, 192, 64)]
+    assert sizes == 2 * [(2, 3, 96, 32)]
 
 
 def test_descriptors_of_zeros_get_a_direction_of_their_own_by_hand():
