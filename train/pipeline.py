@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,8 @@ def train(
         torch.manual_seed(settings.seed)
         built = _build(name, fitted, data, run, fabric, console)
         train_stage(built, batches.pop(name), run, resume=resume, console=console)
+        # Its batches end here, and their workers: found later by a worker of the next stage, these cannot be ended.
+        gc.collect()
 
 
 def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
