@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from client.defaults import CONCURRENCY
 from client.evaluation.ablation import Ablation, ablate
 from client.evaluation.baseline import describe_by_colour
@@ -20,11 +23,13 @@ from client.reid import ReidClient
 from client.report.examples import choose_examples
 from client.report.report import Report, now
 from client.report.write import PAGE_FILE, write_report
+from qafm.datasets.degradations import Degradation
 from qafm.errors import EvaluationFailed, InvalidDescriptors
 from qafm.files import whole_file
 from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.comparison import intervals
-from qafm.retrieval.descriptors import save_descriptors
+from qafm.retrieval.descriptors import Descriptors, save_descriptors
+from qafm.retrieval.discard import DiscardCurve, discard_curves
 from qafm.retrieval.metrics import Metrics, evaluate
 from qafm.retrieval.reranking import Reranking
 from qafm.retrieval.verification import OperatingPoint, operating_points
@@ -65,7 +70,7 @@ async def evaluate_dataset(
         )
         for image in described.failed_images:
             warn(f"{image.path}: {image.reason}")
-        measured = await _measure(described, rerank)
+        measured = await _measure(described, rerank, recorded)
         ablation = (
             await ablate(client, recorded, described.query, described.gallery, measured.metrics, concurrency)
             if sweep_alpha
@@ -91,11 +96,12 @@ class _Measured:
     intervals: dict[str, Interval]
     verification: list[OperatingPoint]
     reranked: Metrics | None
+    discard: dict[str, DiscardCurve]
     seconds: float
     """Of the first three."""
 
 
-async def _measure(described: DescribedDataset, rerank: bool) -> _Measured:
+async def _measure(described: DescribedDataset, rerank: bool, recorded: Mapping[str, Degradation] | None) -> _Measured:
     # In threads: the connection stays alive meanwhile.
     start = time.perf_counter()
     query, gallery = described.query, described.gallery
@@ -109,7 +115,16 @@ async def _measure(described: DescribedDataset, rerank: bool) -> _Measured:
     verification = await asyncio.to_thread(operating_points, query, gallery)
     seconds = time.perf_counter() - start
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
-    return _Measured(metrics, ends, verification, reranked, seconds)
+    # The truth, where it is recorded, is a signal that no other can beat by more than chance.
+    truth = {"recorded strength": _strength(query, recorded)} if recorded else None
+    discard = await asyncio.to_thread(discard_curves, query, metrics, truth)
+    return _Measured(metrics, ends, verification, reranked, discard, seconds)
+
+
+def _strength(side: Descriptors, recorded: Mapping[str, Degradation]) -> NDArray[np.float64]:
+    """How good the images are by what is recorded to be wrong with them: minus its strength, float64 [N]."""
+    assert side.paths is not None
+    return np.array([-recorded[path].strength for path in side.paths.tolist()])
 
 
 def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
@@ -146,6 +161,7 @@ async def _report(
         intervals=measured.intervals,
         baseline=baseline,
         reranked=measured.reranked,
+        discard=measured.discard,
         alpha=described.all("alpha"),
         identifiability=described.all("identifiability"),
         examples=await asyncio.to_thread(choose_examples, dataset.root, query, gallery, measured.metrics),

@@ -100,6 +100,8 @@ def _print(result: "Report", folder: Path) -> None:
     )
     if result.verification:
         output.print(tables.verification(result.verification))
+    if result.discard:
+        output.print(tables.discard(result.discard))
     if result.attributes:
         output.print(tables.attributes(result.attributes))
     if result.ablation:

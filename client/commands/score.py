@@ -71,9 +71,10 @@ def _scored(
 ) -> "tuple[Score, Descriptors]":
     """The result of two files, and the queries it is of."""
     from qafm.retrieval.descriptors import RANKED_FIELDS, read_descriptors
+    from qafm.retrieval.discard import QUALITY_FIELDS
     from qafm.retrieval.score import score
 
-    names = (*RANKED_FIELDS, "paths", vectors.value)
+    names = (*RANKED_FIELDS, "paths", *QUALITY_FIELDS, vectors.value)
     queries, crops = (read_descriptors(path, names) for path in (query, gallery))
     result = score(queries, crops, distance=distance.value, vectors=vectors.value, rerank=rerank)
     for warning in result.warnings:
@@ -90,5 +91,7 @@ def _print(result: "Score", comparison: "Comparison | None") -> None:
         output.print(tables.comparison(result, comparison))
     if result.verification:
         output.print(tables.verification(result.verification, result.distance))
+    if result.discard:
+        output.print(tables.discard(result.discard))
     named = "" if result.vectors == "descriptors" else f" of the {result.vectors} vectors"
     output.print(f"{tables.counts(result.metrics)}, {result.distance} distance{named}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from qafm.retrieval.bootstrap import Difference
+from qafm.retrieval.discard import LIMIT, DiscardCurve
 from qafm.retrieval.metrics import METRIC_LABELS, Metrics
 from qafm.retrieval.verification import OperatingPoint
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from qafm.attribute_metrics import HeadMetrics
     from qafm.retrieval.bootstrap import Interval
     from qafm.retrieval.score import Comparison, Score
+
+DISCARDED = (0, 0.1, 0.2, 0.3)
+"""The fractions of a discard curve that are printed."""
 
 
 def metrics(columns: dict[str, Metrics | None], intervals: dict[str, Interval]) -> Table:
@@ -62,6 +67,21 @@ def verification(points: list[OperatingPoint], distance: str = "euclidean") -> T
         table.add_row(
             f"{point.false_positive_rate:g}", f"{100 * point.true_positive_rate:.2f}", f"{point.threshold:.4f}"
         )
+    return table
+
+
+def discard(curves: dict[str, DiscardCurve]) -> Table:
+    """mAP in per cent once the queries of the worst quality are left out, and the area between."""
+    table = Table(title="mAP without the queries of the worst quality")
+    table.add_column("by")
+    shown = [fraction for fraction in next(iter(curves.values())).fractions if fraction in DISCARDED]
+    for fraction in shown:
+        table.add_column(f"{fraction:.0%} out" if fraction else "none out", justify="right")
+    table.add_column(f"Mean gain up to {LIMIT:.0%} (95 % interval)", justify="right")
+    for name, curve in curves.items():
+        left = dict(zip(curve.fractions, curve.mAP, strict=True))
+        gain = Difference(curve.area, curve.interval)
+        table.add_row(name, *(f"{100 * left[fraction]:.2f}" for fraction in shown), gain.in_per_cent())
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from qafm.retrieval.discard import DiscardCurve
 from qafm.retrieval.metrics import CMC_LENGTH, Metrics
 
 # Charts are drawn in these colours, which are then replaced by the page's variables.
@@ -67,6 +69,18 @@ def scatter(x: NDArray[np.float32], y: NDArray[np.float32], x_name: str, y_name:
         shown = np.random.default_rng(0).permutation(len(x))[:2000]
         axes.scatter(x[shown], y[shown], s=6, color=_ACCENT, alpha=0.4, linewidths=0)
         axes.set(xlabel=x_name, ylabel=y_name)
+    return svg.getvalue()
+
+
+def discard_chart(curves: dict[str, DiscardCurve]) -> str:
+    """What is left of mAP, in per cent, for each signal of quality."""
+    with _chart("mAP without the queries of the worst quality") as (axes, svg):
+        styles = itertools.cycle([(_ACCENT, "-"), (_SOFT, "--"), (_SOFT, ":"), (_TEXT, "-.")])
+        for (name, curve), (colour, style) in zip(curves.items(), styles, strict=False):
+            left, fractions = 100 * np.array(curve.mAP), 100 * np.array(curve.fractions)
+            axes.plot(fractions, left, color=colour, linestyle=style, linewidth=2, label=name)
+        axes.set(xlabel="queries left out, %", ylabel="mAP of the others, %")
+        axes.legend(loc="best")
     return svg.getvalue()
 
 

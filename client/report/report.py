@@ -21,8 +21,9 @@ from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
 from qafm.retrieval.bootstrap import Interval
+from qafm.retrieval.discard import DiscardCurve
 from qafm.retrieval.metrics import PROTOCOL, Metrics
-from qafm.retrieval.score import reranked_summary
+from qafm.retrieval.score import discard_summary, reranked_summary
 from qafm.retrieval.verification import OperatingPoint
 
 
@@ -34,7 +35,7 @@ class Report:
     model: the name of what described the images. intervals: 95 %, of rank1 and mAP. lacks: what the server did not
     have. timings: seconds, images/s.
     alpha, identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
-    unanswered: how many of the failed images may succeed when they are sent again.
+    discard: by signal of quality. unanswered: how many of the failed images may succeed when they are sent again.
     """
 
     created: str
@@ -57,6 +58,7 @@ class Report:
     unanswered: int = 0
     lacks: tuple[str, ...] = ()
     reranked: Metrics | None = None
+    discard: dict[str, DiscardCurve] = field(default_factory=dict)
     ablation: Ablation | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class Report:
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
             "verification": [asdict(point) for point in self.verification],
+            **discard_summary(self.discard),
             "attributes": {name: asdict(head) for name, head in self.attributes.items()},
             "distance": "euclidean",
             "vectors": "descriptors",

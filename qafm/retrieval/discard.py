@@ -7,17 +7,23 @@ it is judged by its order alone, so signals can be compared with each other, wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from qafm.errors import InvalidDescriptors
-from qafm.retrieval.bootstrap import RESAMPLES, SEED, Difference, Interval, draws, percentile_interval
+from qafm.retrieval.bootstrap import SEED, Difference, Interval, draws, percentile_interval
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import Metrics
 
+QUALITY_FIELDS = ("utility", "identifiability", "scatter")
+"""The arrays of descriptors that say something of quality."""
 FRACTIONS = tuple(round(0.05 * step, 2) for step in range(11))
 """Of the queries left out, of a curve."""
+RESAMPLES = 2_000
+"""Fewer than for a mean: each is a curve."""
 LIMIT = 0.3
 """Up to it, the area counts: nobody leaves most pictures to a person."""
 _STEPS = np.arange(1, 31) / 30 * LIMIT
@@ -69,6 +75,28 @@ def discard_curve(
     drawn = _resampled_areas(values, people, resamples, seed)
     left = _left(values, ones, np.asarray(fractions, np.float64))[0]
     return DiscardCurve(tuple(fractions), tuple(left.tolist()), area, percentile_interval(drawn))
+
+
+def discard_curves(
+    query: Descriptors, metrics: Metrics, others: Mapping[str, np.ndarray] | None = None
+) -> dict[str, DiscardCurve]:
+    """A curve for each signal of quality that the queries have, by name.
+
+    metrics: of these queries. others: further signals, float [N] each, higher is better. Raises as `discard_curve`.
+    """
+    signals = quality_signals(query) | dict(others or {})
+    return {name: discard_curve(metrics.average_precision, each, query.pids) for name, each in signals.items()}
+
+
+def quality_signals(side: Descriptors) -> dict[str, np.ndarray]:
+    """What descriptors say of the quality of their images, float [N] each, higher is better, by name: "utility",
+    "identifiability", which is -Q, and "scatter", minus the mean of the 34 distances."""
+    signals = {
+        "utility": side.utility,
+        "identifiability": None if side.identifiability is None else -side.identifiability,
+        "scatter": None if side.scatter is None else -side.scatter.mean(axis=1),
+    }
+    return {name: each for name, each in signals.items() if each is not None}
 
 
 def area_difference(

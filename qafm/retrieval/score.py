@@ -11,6 +11,7 @@ from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.comparison import Differences, differences, differences_summary, intervals, same_queries
 from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.discard import DiscardCurve, discard_curves
 from qafm.retrieval.distances import Distance, length_range
 from qafm.retrieval.metrics import Metrics, evaluate, protocol
 from qafm.retrieval.reranking import Reranking
@@ -31,14 +32,16 @@ class Score:
     """The result of ranking one gallery for all queries by one distance.
 
     intervals: 95 %, of rank1 and mAP. reranked: the metrics after k-reciprocal re-ranking, where asked for.
-    verification: thresholds are of `distance`. vectors: what was ranked by. model: the name of what made the
-    descriptors, where known. warnings: what a person should know before trusting the result.
+    verification: thresholds are of `distance`. discard: by signal of quality, where the queries have any. vectors: what
+    was ranked by. model: the name of what made the descriptors, where known. warnings: what a person should know before
+    trusting the result.
     """
 
     metrics: Metrics
     intervals: dict[str, Interval]
     reranked: Metrics | None
     verification: list[OperatingPoint]
+    discard: dict[str, DiscardCurve]
     distance: Distance
     vectors: Vectors
     model: str | None
@@ -52,6 +55,7 @@ class Score:
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             **reranked_summary(self.reranked),
             "verification": [asdict(point) for point in self.verification],
+            **discard_summary(self.discard),
             "distance": self.distance,
             "vectors": self.vectors,
             "protocol": protocol(self.distance),
@@ -101,6 +105,7 @@ def score(
         intervals=intervals(metrics, query.pids),
         reranked=evaluate(query, gallery, Reranking(), distance=distance) if rerank else None,
         verification=operating_points(query, gallery, distance=distance),
+        discard=discard_curves(query, metrics),
         distance=distance,
         vectors=vectors,
         model=query.model or gallery.model,
@@ -119,6 +124,11 @@ def compare(result: Score, query: Descriptors, against: Score, its_query: Descri
         differences=differences(result.metrics, against.metrics, query.pids, rows),
         warnings=_gallery_warning(result.metrics, against.metrics),
     )
+
+
+def discard_summary(discard: dict[str, DiscardCurve]) -> dict[str, Any]:
+    """What JSON says of discard curves: nothing where the queries have no signal of quality."""
+    return {"discard": {name: curve.summary() for name, curve in discard.items()}} if discard else {}
 
 
 def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
