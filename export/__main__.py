@@ -47,8 +47,6 @@ def main(
     try:
         precisions = parse_precisions(precision)
         networks = load_networks(run, best=best)
-        if flip:
-            networks = networks.mirrored()
         reduced = any(chosen != "fp32" for chosen in precisions.values())
         manifest = install(
             networks,
@@ -57,6 +55,7 @@ def main(
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
             tensorrt=tensorrt,
+            flip=flip,
             console=console,
         )
     except (QafmError, OSError) as error:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qafm.contract import GRAPHS, MODELS, VIEW_COUNT
 from qafm.contract import Tensor as Spec
-from train.networks import APAN, APN, IQA, Fusion, Mirrored, Networks, Pixels
+from train.networks import IQA, FromPixels, Fusion, Networks, Pixels
 from train.networks.apan import attribute_probabilities
 
 OPSET = 18
@@ -24,22 +24,13 @@ _METADATA = ("metadata_props", "doc_string")
 """Of a graph, its nodes and its tensors."""
 
 
-class APNGraph(nn.Module):
-    def __init__(self, apn: APN | Mirrored) -> None:
-        super().__init__()
-        self.pixels, self.apn = Pixels(), apn
-
-    def forward(self, crop: Tensor) -> Tensor:
-        return self.apn(self.pixels(crop))
-
-
 class APANGraph(nn.Module):
-    def __init__(self, apan: APAN | Mirrored) -> None:
+    def __init__(self, apan: FromPixels) -> None:
         super().__init__()
-        self.pixels, self.apan = Pixels(), apan
+        self.apan = apan
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
-        semantic, logits = self.apan(self.pixels(crop))
+        semantic, logits = self.apan(crop)
         return semantic, attribute_probabilities(logits)
 
 
@@ -66,11 +57,14 @@ class FusionGraph(nn.Module):
         return descriptor, visual.clone(), semantic.clone(), alpha.clone()
 
 
-def graph_modules(networks: Networks) -> dict[str, nn.Module]:
-    """The graphs as PyTorch modules, by model name: contract tensors, batch first, in and out."""
+def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Module]:
+    """The graphs as PyTorch modules, by model name: contract tensors, batch first, in and out.
+
+    flip: whether both branches see each picture together with its mirror image.
+    """
     modules = {
-        "apn": APNGraph(networks.apn),
-        "apan": APANGraph(networks.apan),
+        "apn": FromPixels(networks.apn, flip=flip),
+        "apan": APANGraph(FromPixels(networks.apan, flip=flip)),
         "iqa": IQAGraph(networks.iqa),
         "fusion": FusionGraph(networks.fusion),
     }

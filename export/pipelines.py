@@ -58,10 +58,10 @@ class Pipeline(ABC):
 
 
 class TorchPipeline(Pipeline):
-    """The trained networks as they are, float32, eager."""
+    """The trained networks as they are, float32, eager. flip: as `export.graphs.graph_modules` has it."""
 
-    def __init__(self, networks: Networks) -> None:
-        self.modules = graph_modules(networks)
+    def __init__(self, networks: Networks, *, flip: bool = False) -> None:
+        self.modules = graph_modules(networks, flip=flip)
         self.weighting = networks.weighting.served()
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

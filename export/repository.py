@@ -40,12 +40,14 @@ def install(
     precisions: Mapping[str, Precision] | None = None,
     samples: Samples | None = None,
     tensorrt: bool = False,
+    flip: bool = False,
     console: Console | None = None,
 ) -> Manifest:
     """Export networks into a copy of the template at `repository`, and return the manifest that went with them.
 
     `origin` says where the networks come from; it becomes part of the manifest. `precisions` is by model, float32
     where it has none; anything else needs `samples`. With `tensorrt`, int8 graphs are written in its dialect as well.
+    With `flip` both branches see each picture together with its mirror image, which the origin should say.
     An earlier repository at that place, or at the end of a link there, is replaced as a whole, and only once the new
     one has passed its gates.
     Raises ExportRefused where it does not, InvalidSettings where `repository` is something else or samples are needed.
@@ -67,9 +69,9 @@ def install(
         write_variants(staged)
         save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting)
         with console.status("exporting and comparing with PyTorch"):
-            for name, module in graph_modules(networks).items():
+            for name, module in graph_modules(networks, flip=flip).items():
                 write_graph(name, module, graph_path(staged, name))
-            differences = check_parity(TorchPipeline(networks), OnnxPipeline(staged))
+            differences = check_parity(TorchPipeline(networks, flip=flip), OnnxPipeline(staged))
         gates: dict[str, Any] = {"differences": _judged(differences)}
         if reduced:
             shutil.copytree(staged, exact)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from qafm.errors import InvalidSettings, QafmError, TrainingFailed
 from train.checkpoint import load_run_settings
 from train.pipeline import train
-from train.settings import STAGES, Settings, load_preset, preset_names
+from train.settings import STAGES, Settings, check_settings, load_preset, preset_names
 
 StageChoice = Enum("StageChoice", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
 
@@ -75,7 +75,7 @@ def _settings(preset: str | None, start: Path | None, refit: Path | None, given:
         # Its trunks are the pretrained ones now.
         given |= {"fine_tunes": str(start.resolve()), "weights": "none", "refits": None}
         if not preset:
-            return load_run_settings(start).model_copy(update=given)
+            return check_settings(load_run_settings(start).model_dump() | given, str(start))
     if not preset:
         raise InvalidSettings("nothing says how to train: expected --preset, --from or --refit")
     return load_preset(preset, **given)

@@ -98,6 +98,8 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> Trai
     With `everyone` these are trained on too, and stay listed as held out for whoever needs the same people.
     Raises InvalidDataset, among others where the attribute file lacks an identity or there are too few of them.
     """
+    # Whole paths: crops are told apart by them, wherever the dataset was named from.
+    root = Path(root).resolve()
     dataset = open_dataset(root)
     listed = [crop for crop in dataset.split("train") if crop.pid > DISTRACTOR_PID]
     pids = dataset.identities("train")
@@ -121,7 +123,7 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> Trai
         pids=trained,
         labels=np.array([label_of[crop.pid] for crop in crops]),
         attributes=require_attributes(attributes, [crop.pid for crop in crops], dataset.attribute_file),
-        folder=Path(root).resolve(),
+        folder=root,
         warning=" ".join(dataset.warnings("train")) or None,
     )
 

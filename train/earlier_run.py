@@ -4,7 +4,6 @@ branch, to train the branches again on everybody."""
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from train.checkpoint import (
     load_run_settings,
 )
 from train.data import TrainingData, load_training_data
+from train.files import whole_file
 from train.networks.weighting import TrainableWeighting
 from train.quality import SCORES_FILE
 from train.settings import Settings, StageName
@@ -37,7 +37,7 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
     """
     if settings.fine_tunes:
         earlier = load_run_settings(Path(settings.fine_tunes))
-        load_finished_checkpoint(Path(settings.fine_tunes), "joint")
+        _require_finished(Path(settings.fine_tunes))
         for name, own, other in (
             ("network", settings.network, earlier.network),
             ("joint.weighting", settings.joint.weighting, earlier.joint.weighting),
@@ -49,7 +49,9 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
                 )
     if settings.refits:
         folder = Path(settings.refits)
-        load_finished_checkpoint(folder, "joint")
+        _require_finished(folder)
+        if not _kept(folder)[1].is_file():
+            raise InvalidCheckpoint(f"{folder}: it has no {SCORES_FILE}, the Q of its crops, which a refit keeps")
         if (earlier := load_run_settings(folder)).refits:
             raise InvalidCheckpoint(f"{folder}: refits {earlier.refits} itself; name that run")
         if not original_split(root, settings).is_described_by(json.loads((folder / DATA_FILE).read_text())):
@@ -59,19 +61,34 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
             )
 
 
+def _require_finished(run: Path) -> None:
+    for stage in (QUALITY_STAGE, "joint"):
+        load_finished_checkpoint(run, stage)
+
+
 def original_split(root: Path, settings: Settings) -> TrainingData:
     """The data of the run that is refitted, its held-out people apart."""
     return load_training_data(root, settings.seed)
 
 
 def adopt_quality(run: Path, earlier: Path) -> None:
-    """Copy what a refit keeps into its folder: the finished IQA stage and every Q that is known."""
-    for source in (checkpoint_path(earlier, QUALITY_STAGE), earlier / SCORES_FILE):
-        shutil.copy2(source, run)
+    """Copy what a refit keeps into its folder: the finished IQA stage and every Q that is known.
+
+    What is there already stays: the later stages of the folder were trained on it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    for source in _kept(earlier):
+        if not (run / source.name).is_file():
+            with whole_file(run / source.name) as file:
+                file.write(source.read_bytes())
 
 
-def load_weighting(earlier: Path) -> TrainableWeighting:
-    """The trained weighting of a run."""
+def _kept(earlier: Path) -> tuple[Path, Path]:
+    return checkpoint_path(earlier, QUALITY_STAGE), earlier / SCORES_FILE
+
+
+def trained_weighting(earlier: Path) -> TrainableWeighting:
+    """Of a finished run."""
     return load_networks(earlier).weighting
 
 
@@ -84,4 +101,5 @@ def start_from(earlier: Path, stage: Stage) -> None:
         stage.networks[name].load_state_dict(getattr(trained, name).state_dict())
     if weighting := stage.networks.get("weighting"):
         for own, other in zip(weighting.parameters(), trained.weighting.parameters(), strict=True):
-            own.copy_(other)
+            if own.requires_grad:  # else it is that of the run that is refitted
+                own.copy_(other)

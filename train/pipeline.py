@@ -27,10 +27,10 @@ from train.data import TrainingData, load_training_data
 from train.earlier_run import (
     QUALITY_STAGE,
     adopt_quality,
-    load_weighting,
     original_split,
     require_earlier_run,
     start_from,
+    trained_weighting,
 )
 from train.files import whole_file
 from train.launch import launch
@@ -76,13 +76,11 @@ def train(
         for name in _predecessors(stage, settings):
             if not (settings.refits and name == QUALITY_STAGE):
                 load_finished_checkpoint(run, name)
-    if settings.weights != "none":
+    if settings.weights != "none" and (QUALITY_STAGE in stages or not _starts_from_iqa(settings)):
         load_trunk_weights(build_trunk(settings.network), settings.weights)
     require_earlier_run(settings, root)
     if fabric.is_global_zero:
         _prepare(run, settings, data, stage, resume)
-        if settings.refits:
-            adopt_quality(run, Path(settings.refits))
     fabric.barrier()
     if data.warning:
         console.print(f"[yellow]warning:[/] {data.warning}")
@@ -156,6 +154,8 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
                 "same --data, or choose another --out"
             )
     run.mkdir(parents=True, exist_ok=True)
+    if settings.refits:
+        adopt_quality(run, Path(settings.refits))
     # In today's format, where an earlier version made the run.
     with whole_file(run / DATA_FILE) as file:
         file.write(json.dumps(data.description(), indent=2).encode())
@@ -214,7 +214,7 @@ def _fresh(
         sigma=float(unseen.std()),
         apan_optimizer=apan_stage.optimizers["apan"],
         priors=attribute_priors(data.attributes),
-        weighting=load_weighting(Path(settings.refits)) if settings.refits else None,
+        weighting=trained_weighting(Path(settings.refits)) if settings.refits else None,
     )
 
 

@@ -112,6 +112,15 @@ class APANSettings(StageSettings):
     loss alone, so that they answer as if all values were equally frequent, for who must not overlook a rare one (Menon
     et al., Long-tail Learning via Logit Adjustment, ICLR 2021)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, values: Any, info: ValidationInfo) -> Any:
+        if info.context == _OF_A_RUN and isinstance(values, dict) and "prior_biases" in values:
+            started = values["prior_biases"]
+            values = {name: value for name, value in values.items() if name != "prior_biases"}
+            return values | {"priors": "start" if started else "none"}
+        return values
+
 
 class JointSettings(StageSettings):
     """The joint stage. `frozen` and the two after it matter with pretrained weights: `--weights none` does without."""

@@ -9,7 +9,6 @@ Two runs side by side want one thread each (OMP_NUM_THREADS=1): then each is har
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,18 +23,23 @@ from bench.study.recipes import PLAN, Plan, load_plan
 from bench.study.results import (
     HEADS,
     METRICS,
+    Origin,
     Result,
+    digest_of,
+    digest_of_people,
     gain,
     mean,
     read_results,
+    require_origin,
     result_path,
     write_heads,
     write_identities,
 )
 from bench.study.scoring import describe_test
-from qafm.errors import QafmError
+from qafm.errors import InvalidSettings, QafmError
+from qafm.files import alone_in, whole_file
 from qafm.retrieval.descriptors import read_descriptors
-from train.checkpoint import SETTINGS_FILE, checkpoint_path
+from train.checkpoint import checkpoint_path
 from train.pipeline import train
 from train.quality import SCORES_FILE
 from train.settings import STAGES
@@ -62,51 +66,48 @@ def run(
     with _refusals():
         every = load_plan(plan)
         for name in recipes or every.recipes:
-            if result_path(results, name, seed).is_file():
+            recipe, path = every.recipe(name), result_path(results, name, seed)
+            origin = Origin(digest_of(recipe.described(every.settings(name, seed))), digest_of_people(people))
+            if path.is_file():
+                require_origin(path, origin)
                 console.print(f"{name}, seed {seed}: done already")
                 continue
             console.rule(f"{name}, seed {seed}")
             trained = _train(every, name, seed, data, out, console)
-            sides = describe_test(trained, people, flip=every.recipe(name).flip, console=console)
-            # The identities last: what has them is done.
-            heads = next(iter(sides["query"])), result_path(results, name, seed).with_suffix(HEADS)
-            write_heads(heads[1], [side[heads[0]] for side in sides.values()], people)
-            write_identities(result_path(results, name, seed), sides["query"], sides["gallery"])
+            sides = describe_test(trained, people, last=recipe.last, flip=recipe.flip, console=console)
+            # Any vector has the attributes. The identities last: what has them is done.
+            vector = next(iter(sides["query"]))
+            write_heads(path.with_suffix(HEADS), [side[vector] for side in sides.values()], people)
+            write_identities(path, sides["query"], sides["gallery"], origin)
 
 
 def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Console) -> Path:
     """The folder of a run of a recipe, trained to its end; what it takes from another recipe is trained first."""
     recipe, folder = plan.recipe(name), out / f"{name}-{seed}"
-    if recipe.like is not None and not folder.exists():
-        base = _train(plan, recipe.like, seed, data, out, console)
-        # Q is the IQA network's; what is not trained any more has its settings from there too.
-        files = [checkpoint_path(base, stage).name for stage in recipe.taken] + [SCORES_FILE] * ("iqa" in recipe.taken)
-        _copy(base, folder, files + [SETTINGS_FILE] * (not recipe.trained))
-    if not recipe.trained:
-        return folder
-    settings = plan.settings(name, seed)
-    if recipe.last == STAGES[-1]:
-        train(settings, data, folder, resume=True, console=console)
-        return folder
-    for stage in recipe.trained:
-        train(settings, data, folder, stage=stage, resume=True, console=console)
+    base = _train(plan, recipe.like, seed, data, out, console) if recipe.like is not None else None
+    if base and not recipe.trained:
+        return base
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder) as alone:
+        if not alone:
+            raise InvalidSettings(f"{folder}: another process trains it; wait for that one, or choose another --out")
+        if base:
+            # Q is the IQA network's.
+            taken = [checkpoint_path(base, stage) for stage in recipe.taken]
+            for source in [*taken, *([base / SCORES_FILE] if taken else [])]:
+                if source.is_file() and not (folder / source.name).is_file():
+                    with whole_file(folder / source.name) as file:
+                        file.write(source.read_bytes())
+        settings = plan.settings(name, seed)
+        for stage in [None] if recipe.last == STAGES[-1] else recipe.trained:
+            train(settings, data, folder, stage=stage, resume=True, console=console)
     return folder
-
-
-def _copy(base: Path, folder: Path, names: list[str]) -> None:
-    """Files of a run that are there, into a new folder, which is there only once all of them are."""
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name in names:
-        if (base / name).is_file():
-            shutil.copy2(base / name, unfinished)
-    unfinished.rename(folder)
 
 
 @app.command()
 def record(
     name: Annotated[str, typer.Argument(help="What it is called in the table.")],
+    data: Annotated[Path, typer.Option(help="The dataset that was described.", exists=True)],
     query: Annotated[Path, typer.Option(help="Descriptors of the queries, .npz.", exists=True)],
     gallery: Annotated[Path, typer.Option(help="Descriptors of the gallery, .npz.", exists=True)],
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -115,8 +116,9 @@ def record(
 ) -> None:
     """Keep the result of a baseline."""
     with _refusals():
-        sides = [{vector: read_descriptors(path)} for path in (query, gallery)]
-        write_identities(result_path(results, name, seed), *sides)
+        sides = [read_descriptors(path) for path in (query, gallery)]
+        origin = Origin(sides[0].model or name, digest_of_people(data))
+        write_identities(result_path(results, name, seed), *({vector: side} for side in sides), origin)
 
 
 @app.command()

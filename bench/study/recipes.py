@@ -32,6 +32,10 @@ class Recipe(BaseModel):
     flip: bool = False
     """Whether a test picture is described together with its mirror image."""
 
+    def described(self, settings: Settings) -> dict[str, Any]:
+        """All that decides what a run of the recipe is, by these settings of it."""
+        return {"settings": settings.model_dump(mode="json"), "last": self.last, "flip": self.flip}
+
     @property
     def taken(self) -> tuple[StageName, ...]:
         return self._stages[: self._first]

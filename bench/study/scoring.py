@@ -18,9 +18,10 @@ from qafm.datasets.layouts import open_dataset
 from qafm.retrieval.descriptors import Descriptors
 from train.checkpoint import load_finished_checkpoint, load_networks, load_run_settings
 from train.data import WholeCrops, collate, readable
-from train.networks import Mirrored, Pixels, build_apan, build_trunk
+from train.networks import FromPixels, build_apan, build_trunk
 from train.networks.apan import attribute_probabilities
 from train.precision import autocast
+from train.settings import StageName
 
 BATCH = 32
 
@@ -32,44 +33,43 @@ Described = dict[str, Descriptors]
 """By name of vector, each with the probabilities of the attributes."""
 
 
-def describe_test(run: Path, data: Path, *, flip: bool, console: Console) -> dict[str, Described]:
-    """ "query" and "gallery" without junk, by every vector of the run: of one that ends with APAN only "semantic".
+def describe_test(run: Path, data: Path, *, last: StageName, flip: bool, console: Console) -> dict[str, Described]:
+    """ "query" and "gallery" without junk, by every vector of a run up to the stage `last`; "apan" has only "semantic".
 
     α is that of the mean Q, for every picture. flip: v_a and v_s are the means of a picture's and its mirror image's.
     """
-    describe, dataset = describer(run, flip=flip), open_dataset(data)
+    describe, dataset = describer(run, last=last, flip=flip), open_dataset(data)
     return {
         side: described(describe, without_junk(dataset.split(side)), data, side, console)
         for side in ("query", "gallery")
     }
 
 
-def describer(run: Path, *, flip: bool) -> Callable[[Tensor], Vectors]:
-    """What describes crops, uint8 [B,384,128,3], on the CPU, by the networks of a run as far as it is finished."""
-    settings, pixels = load_run_settings(run), Pixels()
+def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], Vectors]:
+    """What describes crops, uint8 [B,384,128,3], on the CPU, by the networks of a run."""
+    settings = load_run_settings(run)
 
-    if not (run / "joint.pt").is_file():
+    if last == "apan":
         apan = build_apan(build_trunk(settings.network), settings.network)
         load_finished_checkpoint(run, "apan").restore({"apan": apan})
-        apan = (Mirrored(apan) if flip else apan).eval().to(memory_format=torch.channels_last)
+        semantic_branch = FromPixels(apan, flip=flip).eval().to(memory_format=torch.channels_last)
 
         def semantic_alone(crops: Tensor) -> Vectors:
             with autocast(settings.precision, crops.device):
-                semantic, logits = apan(pixels(crops))
+                semantic, logits = semantic_branch(crops)
             return {"semantic": semantic.float(), "attributes": attribute_probabilities(logits.float())}
 
         return semantic_alone
 
     networks = load_networks(run)
-    if flip:
-        networks = networks.mirrored()
-    for network in (networks.apn, networks.apan):
-        network.to(memory_format=torch.channels_last)
+    apn_branch, apan_branch = (
+        FromPixels(network, flip=flip).to(memory_format=torch.channels_last)
+        for network in (networks.apn, networks.apan)
+    )
 
     def every(crops: Tensor) -> Vectors:
-        prepared = pixels(crops)
         with autocast(settings.precision, crops.device):
-            visual, (semantic, logits) = networks.apn(prepared), networks.apan(prepared)
+            visual, (semantic, logits) = apn_branch(crops), apan_branch(crops)
         visual, semantic, logits = visual.float(), semantic.float(), logits.float()
         ordinary = getattr(networks.weighting, "mu", torch.zeros(())).expand(len(crops))
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,13 +12,23 @@ from typer.testing import CliRunner
 
 from bench.study.__main__ import app
 from bench.study.recipes import load_plan, merge
-from bench.study.results import gain, mean, read_results, result_path, write_identities
+from bench.study.results import (
+    Origin,
+    gain,
+    mean,
+    read_results,
+    require_origin,
+    result_path,
+    write_identities,
+)
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors
 from synthetic import Recipe, make_dataset
 from tests.support.short_run import SETTINGS
 from train.checkpoint import load_networks
 from train.settings import load_preset, save_settings
+
+ORIGIN = "# settings abc people def"
 
 
 def test_every_recipe_of_the_plan_has_settings_of_its_own():
@@ -58,12 +69,16 @@ def test_what_is_kept_of_a_run_by_hand(tmp_path):
     gallery = of_people([[1, 0], [0, 1], [-1, 0]], [5, 7, 0], [2, 2, 2])
     query = of_people([[1, 0.1], [0.4, 1], [0, 1], [1, 1]], [5, 5, 7, 9], [1, 1, 1, 1])
     path = result_path(tmp_path, "one", 0)
-    write_identities(path, {"visual": query}, {"visual": gallery})
+    write_identities(path, {"visual": query}, {"visual": gallery}, Origin("abc", "def"))
     with path.open(newline="") as file:
+        assert file.readline() == "# settings abc people def\n"
         assert list(csv.DictReader(file)) == [
             {"pid": "5", "queries": "2", "visual_mAP": "0.75", "visual_rank1": "0.5"},
             {"pid": "7", "queries": "1", "visual_mAP": "1.0", "visual_rank1": "1.0"},
         ]
+    require_origin(path, Origin("abc", "def"))
+    with pytest.raises(InvalidSettings, match=r"one-0\.csv: it is of other people \(def, now other\)"):
+        require_origin(path, Origin("abc", "other"))
     runs = read_results(tmp_path)["one"]
     value, ends = mean(runs, "visual")
     assert value == pytest.approx((1 + 0.5 + 1) / 3) and ends.low < value < ends.high
@@ -73,14 +88,23 @@ def test_what_is_kept_of_a_run_by_hand(tmp_path):
 def test_a_gain_is_over_the_same_people_and_seeds(tmp_path):
     lines = {"better": ("5,2,0.75", "7,1,1.0"), "worse": ("5,2,0.5", "7,1,0.25"), "others": ("5,2,0.5", "8,1,0.5")}
     for name, rows in lines.items():
-        for seed in (0, 1):
-            result_path(tmp_path, name, seed).write_text("\n".join(["pid,queries,visual_mAP", *rows]) + "\n")
+        for seed in (10, 0, 1):
+            result_path(tmp_path, name, seed).write_text("\n".join([ORIGIN, "pid,queries,visual_mAP", *rows]) + "\n")
     result_path(tmp_path, "better", 0).with_suffix(".heads.csv").write_text("head\n")
     found = read_results(tmp_path)
-    assert [run.seed for run in found["better"]] == [0, 1]
+    assert [run.seed for run in found["better"]] == [0, 1, 10]
     assert gain(found["better"], found["worse"], "visual").value == pytest.approx((2 * 0.25 + 0.75) / 3)
     with pytest.raises(InvalidDescriptors, match="better and others are not of the same test people"):
         gain(found["better"], found["others"], "visual")
+    moved = dataclasses.replace(found["better"][1], pids=np.array([5, 9]))
+    with pytest.raises(InvalidDescriptors, match="seeds 0 and 1 of better are of different test people"):
+        mean([found["better"][0], moved], "visual")
+    result_path(tmp_path, "elsewhere", 0).write_text("# settings abc people other\npid,queries,visual_mAP\n5,2,0.5\n")
+    with pytest.raises(InvalidDescriptors, match="are of different test people"):
+        read_results(tmp_path)
+    result_path(tmp_path, "elsewhere", 0).write_text("pid,queries,visual_mAP\n5,2,0.5\n")
+    with pytest.raises(InvalidDescriptors, match="does not say what it is of"):
+        read_results(tmp_path)
 
 
 @pytest.mark.training
@@ -118,5 +142,9 @@ def test_a_whole_study_of_a_handful_of_people(tmp_path):
     again = CliRunner().invoke(app, [str(part) for part in command])
     assert again.exit_code == 0 and again.output.count("done already") == len(recipes)
     assert result_path(results, "sum", 0).stat().st_mtime_ns == before
+    changed = yaml.safe_dump({"preset": str(preset), "recipes": recipes | {"flip": recipes["flip"] | {"flip": False}}})
+    plan.write_text(changed)
+    refused = CliRunner().invoke(app, [str(part) for part in command])
+    assert refused.exit_code == 2 and "it is of other settings" in refused.output.replace("\n", " ")
     table = CliRunner().invoke(app, ["table", "--results", str(results)])
     assert table.exit_code == 0 and "| visual | seeds |" in table.output and "| visual-fc | 0 |" in table.output

@@ -72,7 +72,7 @@ def test_the_choices_of_strong_recipes_export_and_tensorrt_builds_them(tmp_path)
 
 def test_a_graph_with_flip_sees_a_picture_and_its_mirror_image_alike(tmp_path, networks, exported_repository):
     """Through the parity gate; the quality branch sees the picture alone."""
-    install(networks.mirrored(), tmp_path, {"flip": True})
+    install(networks, tmp_path, {"flip": True}, flip=True)
     crop = sample_crops(1)[0]
     crops = [crop, np.ascontiguousarray(crop[:, ::-1])]
     plain, flipped = (OnnxPipeline(folder).describe(crops) for folder in (exported_repository, tmp_path))

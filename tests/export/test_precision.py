@@ -19,7 +19,7 @@ from tritonclient.grpc import model_config_pb2
 
 from export import precision
 from export.fidelity import BOUNDS, check_fidelity, fidelity
-from export.graphs import OPSET
+from export.graphs import OPSET, graph_modules, write_graph
 from export.pipelines import TorchPipeline
 from export.precision import FIXED, fold_normalisation, parse_precisions, write_float16, write_int8
 from export.repository import install
@@ -191,6 +191,24 @@ def test_tensorrt_parses_and_builds_what_is_meant_for_it(reduced, model, precisi
     """For a GPU that need not be there; float32 is built in tests/server/test_plans.py."""
     tensorrt = pytest.importorskip("tensorrt_rtx")
     assert len(build_plan(tensorrt, reduced / f"{model}.{precision}.onnx", model, "8.9")) > 0
+
+
+@exports
+def test_a_graph_with_flip_comes_near_in_int8_too(samples, tmp_path):
+    """The mirror image is made before the normalisation, which still goes into the convolution after it."""
+    exact = tmp_path / "exact.onnx"
+    write_graph("apn", graph_modules(seeded_networks(), flip=True)["apn"], exact)
+    targets = {dialect: tmp_path / f"{dialect}.onnx" for dialect in ("onnxruntime", "tensorrt")}
+    write_int8(exact, targets, inputs_of("apn", samples))
+    (feeds, *_) = inputs_of("apn", samples)
+    expected, got, symmetric = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+        for path in (exact, *targets.values())
+    )
+    for reduced in (got, symmetric):
+        assert 0 < np.abs(expected - reduced).max() < 0.05 * np.abs(expected).max()
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    assert len(build_plan(tensorrt, targets["tensorrt"], "apn", "8.9")) > 0
 
 
 @exports

@@ -2,9 +2,9 @@
 
 from train.networks.apan import APAN
 from train.networks.apn import APN
+from train.networks.from_pixels import FromPixels
 from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
-from train.networks.mirrored import Mirrored
 from train.networks.networks import Networks, build_apan, build_apn, build_fusion, build_trunk
 from train.networks.pixels import Pixels
 from train.networks.trunk import Trunk
@@ -13,8 +13,8 @@ __all__ = [
     "APAN",
     "APN",
     "IQA",
+    "FromPixels",
     "Fusion",
-    "Mirrored",
     "Networks",
     "Pixels",
     "Trunk",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from train.networks.apan import APAN
 from train.networks.apn import APN
 from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
-from train.networks.mirrored import Mirrored
 from train.networks.trunk import Trunk
 from train.networks.weighting import TrainableWeighting, build_weighting
 from train.settings import NetworkSettings, WeightingKind
@@ -40,8 +39,8 @@ class Networks:
     """The networks that a run is exported as, in evaluation mode."""
 
     iqa: IQA
-    apn: APN | Mirrored
-    apan: APAN | Mirrored
+    apn: APN
+    apan: APAN
     fusion: Fusion
     weighting: TrainableWeighting
 
@@ -58,8 +57,3 @@ class Networks:
         for network in vars(networks).values():
             network.eval()
         return networks
-
-    def mirrored(self) -> Networks:
-        """The same, describing each picture together with its mirror image (flip at test time)."""
-        branches = {"apn": Mirrored(self.apn), "apan": Mirrored(self.apan)}
-        return replace(self, **{name: branch.eval() for name, branch in branches.items()})
