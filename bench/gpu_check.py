@@ -41,7 +41,7 @@ from server.plans import ensure_plans
 from train.data import read_crop
 from train.settings import STAGES, Settings, load_preset, save_settings
 
-STEPS = 8
+STEPS = 20
 """Batches of an epoch."""
 GPU_EPOCHS = 4
 """The first is slow: kernels are chosen."""
@@ -59,30 +59,37 @@ def main(
         console.print("No GPU here: nothing was measured. On a machine with one this command would do the following.")
         console.print(__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0], highlight=False)
         return
+    gpu = torch.cuda.get_device_name()
+    measured: dict[str, Any] = {"machine": machine(("torch", "torchvision")), "gpu": gpu}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            measured = check(Path(folder), load_preset(preset), console)
+            check(Path(folder), load_preset(preset), console, measured)
     except QafmError as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", soft_wrap=True)
         sys.exit(1)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    gpu = torch.cuda.get_device_name()
-    write_json(out, {"machine": machine(("torch", "torchvision")), "gpu": gpu, **measured})
-    console.print(f"{gpu}; written: {out}")
+    finally:
+        # What was measured until something failed is worth as much.
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, measured)
+        console.print(f"{gpu}; written: {out}")
+    if broken := [name for precision in PRECISIONS for name in beyond(precision, measured["plans"][precision])]:
+        console.print(f"[red]beyond what the gates allow:[/] {', '.join(broken)}")
+        sys.exit(1)
 
 
-def check(folder: Path, settings: Settings, console: Console) -> dict[str, Any]:
-    """All of it, with its tables; what was measured."""
+def check(folder: Path, settings: Settings, console: Console, measured: dict[str, Any]) -> None:
+    """All of it, with its tables; `measured` gets each part once it is there. Raises QafmError."""
+    tensorrt = _tensorrt()
+    measured["tensorrt"] = tensorrt.__version__
     data = draw_people(folder / "data", settings, STEPS)
     runs = {
         where: trained(short(settings, epochs), data, folder / where, cpu=where == "CPU")
         for where, epochs in (("GPU", GPU_EPOCHS), ("CPU", 1))
     }
-    training = {where: speeds(run) for where, run in runs.items()}
-    console.print(training_table(training))
-    tensorrt = _tensorrt()
+    measured["training"] = {where: speeds(run) for where, run in runs.items()}
+    console.print(training_table(measured["training"]))
     exact = None
-    plans: dict[str, Any] = {}
+    plans = measured["plans"] = {}
     for precision in PRECISIONS:
         repository = folder / precision
         _python("export", runs["GPU"], "--repository", repository, "--precision", precision, "--data", data)
@@ -93,9 +100,9 @@ def check(folder: Path, settings: Settings, console: Console) -> dict[str, Any]:
     crop = sample_crops(1)
     last = PlanPipeline(folder / PRECISIONS[-1], tensorrt)
     variants = {"GPU": lambda: _described(last, crop), "CPU": lambda: _described(exact, crop)}
-    serving = interleave(variants, ROUNDS, console=console)
-    console.print({where: f"{1000 * np.median(each):.1f} ms an image" for where, each in serving.items()})
-    return {"training": training, "plans": plans, "serving_seconds": serving, "tensorrt": tensorrt.__version__}
+    measured["serving_seconds"] = interleave(variants, ROUNDS, console=console)
+    for where, each in measured["serving_seconds"].items():
+        console.print(f"{where}: {1000 * np.median(each):.1f} ms an image")
 
 
 def short(settings: Settings, epochs: int) -> Settings:
@@ -117,7 +124,9 @@ def trained(settings: Settings, data: Path, run: Path, *, cpu: bool) -> Path:
 
 def _python(module: str, *arguments: object, hidden: bool = False) -> None:
     environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if hidden else {})
-    subprocess.run([sys.executable, "-m", module, *map(str, arguments)], env=environment, check=True)
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    if code := subprocess.run(command, env=environment).returncode:
+        raise QafmError(f"{' '.join(command)} ended with {code}; what it said stands above")
 
 
 def speeds(run: Path) -> dict[str, dict[str, Any]]:
@@ -163,14 +172,21 @@ def training_table(training: dict[str, dict[str, dict[str, Any]]]) -> Table:
 
 
 def plans_table(plans: dict[str, dict[str, float]]) -> Table:
-    """A value beyond what the gates of the export allow float32, or reduced precision, is marked."""
+    """A value beyond what the gates of the export allow is marked."""
     table = Table("TensorRT's plans against float32 on the CPU", *plans, "allowed")
     for name in plans[PRECISIONS[0]]:
-        bound = BOUNDS.get(name)
-        limit = str(bound) if bound else f"{TOLERANCES[name].limit:g} in float32"
-        holds = bound.holds if bound else lambda value, name=name: value <= TOLERANCES[name].limit
-        table.add_row(name, *(f"{each[name]:.3g}{'' if holds(each[name]) else ' !'}" for each in plans.values()), limit)
+        limit = str(BOUNDS[name]) if name in BOUNDS else f"{TOLERANCES[name].limit:g} in float32"
+        values = (f"{each[name]:.3g}{' !' * (name in beyond(precision, each))}" for precision, each in plans.items())
+        table.add_row(name, *values, limit)
     return table
+
+
+def beyond(precision: str, values: dict[str, float]) -> list[str]:
+    """What the gates do not allow: results, and of float32 the differences of each output too."""
+    broken = [name for name, bound in BOUNDS.items() if not bound.holds(values[name])]
+    if precision == "fp32":
+        broken += [name for name, tolerance in TOLERANCES.items() if not values[name] <= tolerance.limit]
+    return broken
 
 
 def _tensorrt() -> ModuleType:
@@ -178,7 +194,7 @@ def _tensorrt() -> ModuleType:
     for name in ("tensorrt", "tensorrt_rtx"):
         try:
             return importlib.import_module(name)
-        except ImportError:
+        except (ImportError, OSError):
             continue
     raise QafmError("neither tensorrt nor tensorrt_rtx can be imported; `make setup` installs the latter")
 

@@ -29,16 +29,18 @@ class PlanPipeline(Pipeline):
             if engine is None:
                 raise ServerFailed(f"model '{model}': TensorRT {tensorrt.__version__} cannot load its plan")
             self.contexts[model] = engine.create_execution_context()
+            if self.contexts[model] is None:
+                raise ServerFailed(f"model '{model}': the GPU has no memory left for its plan")
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec, context, device = MODELS[model], self.contexts[model], torch.device("cuda")
         given = {tensor.name: torch.from_numpy(inputs[tensor.name]).contiguous().to(device) for tensor in spec.inputs}
         batch = len(next(iter(given.values())))
         made = {tensor.name: torch.empty((batch, *tensor.dims), device=device) for tensor in spec.outputs}
-        for name, values in given.items():
-            context.set_input_shape(name, tuple(values.shape))
-        for name, values in (given | made).items():
-            context.set_tensor_address(name, values.data_ptr())
+        shaped = [context.set_input_shape(name, tuple(values.shape)) for name, values in given.items()]
+        placed = [context.set_tensor_address(name, values.data_ptr()) for name, values in (given | made).items()]
+        if not all(shaped + placed):
+            raise ServerFailed(f"model '{model}': its plan has other tensors, or takes no batch of {batch}")
         # On torch's own stream, after the copies.
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise ServerFailed(f"model '{model}': TensorRT could not run its plan on a batch of {batch}")

@@ -68,7 +68,7 @@ def main(
 def _variants(data: TrainingData, settings: Settings, steps: int) -> dict[str, Callable[[], None]]:
     """What is timed, by name."""
     fabric = launch()
-    batches = Batches(data, settings, "iqa")
+    batches = Batches(data, settings, "iqa", device=fabric.device)
     batch = next(batches.epoch(0))
     size = {"identities": len(data.pids), "crops": len(data.crops)}
     trained, joint = (build_stage(name, settings, fabric, **size) for name in ("iqa", "joint"))

@@ -1,14 +1,13 @@
 """`python -m bench.training_cost`: what a training costs on a GPU, computed and not run.
 
-A step of each stage is taken on the CPU with a few pictures: its products and sums are counted, forward and backward,
-the bytes that are kept for the backward pass, and the operators, each of which a GPU has to be given. From these, in
-proportion to the batch, follow
+Two steps of each stage are taken on the CPU with few pictures: their products and sums are counted, forward and
+backward, the bytes that are kept for the backward pass, and the operators, each of which a GPU has to be given. From
+these, along a line, follow
 
     memory    weights, their gradients and Adam's two moments in float32, and what the largest pass keeps. The
-              libraries' workspaces, the allocator's slack and the context come on top: about 2 GB
+              libraries' workspaces, the allocator's slack and the context come on top: about 2 GiB
     time      of a step: the longer of what the GPU computes and what it takes to launch it. ResNets are bound by
               memory, so the former is operations / (INTENSITY x bandwidth), and the optimiser's traffic
-
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -25,8 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.fresh import build_stage
+from train.augmentation import untouched
 from train.batches import Batch
-from train.launch import launch
 from train.settings import STAGES, Settings, StageName, load_preset
 from train.stages.stage import Stage
 
@@ -41,8 +41,8 @@ mixed precision, channels-last, on an RTX 3090: 1,218 images a second, 24.5 G op
 LAUNCH_S = 10e-6
 """To give a GPU one operator from Python."""
 
-PROBE = 4
-"""Pictures of the step that is taken."""
+PROBES = (4, 8)
+"""Pictures of the steps that are taken."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def main(
     settings = load_preset(preset)
     batch = settings.batch_size
     columns = (column for gpu in GPUS for column in (f"{gpu}, images/s", "h"))
-    table = Table("stage", "G operations an image", "operators a step", "memory, GB", *columns)
+    table = Table("stage", "G operations an image", "operators a step", "memory, GiB", *columns)
     hours = dict.fromkeys(GPUS, 0.0)
     for name in STAGES:
         cost = step_cost(settings, name, identities)
@@ -88,19 +88,29 @@ def main(
 
 
 def step_cost(settings: Settings, name: StageName, identities: int) -> Cost:
-    """What one step of a stage costs: that of a batch of PROBE pictures, scaled to the settings' batch."""
-    probe = settings.model_copy(
-        update={"weights": "none", "identities_per_batch": 2, "images_per_identity": PROBE // 2}
+    """What one step of a stage costs: of two small batches, extended to the settings' one along a line, whose beginning
+    is what does not grow with the batch, such as the half-precision copies of the weights."""
+    few, more = (probe(settings, name, identities, pictures) for pictures in PROBES)
+    times = (settings.batch_size - PROBES[0]) / (PROBES[1] - PROBES[0])
+    return Cost(
+        operations=few.operations + times * (more.operations - few.operations),
+        operators=more.operators,
+        kept=few.kept + times * (more.kept - few.kept),
+        states=few.states,
     )
-    stage = build_stage(name, probe, launch(), identities=identities, crops=PROBE)
+
+
+def probe(settings: Settings, name: StageName, identities: int, pictures: int) -> Cost:
+    """What a step on so many pictures, an even number, costs: taken on the CPU."""
+    settings = settings.model_copy(update={"weights": "none"})
+    stage = build_stage(name, settings, Fabric(accelerator="cpu", devices=1), identities=identities, crops=pictures)
     kept, operators = _Kept(stage), _Operators()
     saving = torch.autograd.graph.saved_tensors_hooks(kept.keep, kept.use)
     with FlopCounterMode(display=False) as counter, operators, saving:
-        stage.step(_batch(PROBE), stage.schedule.small_epochs)
-    scale = settings.batch_size / PROBE
+        stage.step(_batch(pictures), stage.schedule.small_epochs)
     # In float32: a weight, its gradient, two moments.
     states = sum(4 * 4 * weight.numel() for network in stage.networks.values() for weight in network.parameters())
-    return Cost(counter.get_total_flops() * scale, operators.count, kept.most * scale, states)
+    return Cost(counter.get_total_flops(), operators.count, kept.most, states)
 
 
 class _Kept:
@@ -151,7 +161,7 @@ def _batch(size: int) -> Batch:
         labels=torch.arange(size) // (size // 2),
         attributes=torch.zeros(size, 12, dtype=torch.int64),
         rows=torch.zeros(size, dtype=torch.int64),
-        augmentation=torch.tensor([[0.0, 0, 0, 1, 1, 1, 0, 0, 0, 0]]).repeat(size, 1),
+        augmentation=untouched(size),
     )
 
 

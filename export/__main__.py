@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from export.identity import sha256_of
 from export.precision import parse_precisions
 from export.repository import DEFAULT_REPOSITORY, install
 from export.samples import load_samples
-from qafm.errors import ExportRefused, QafmError
+from qafm.errors import ExportRefused, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 
 
@@ -46,6 +47,8 @@ def main(
     console = Console()
     try:
         precisions = parse_precisions(precision)
+        if best and load_run_settings(run).refits:
+            raise InvalidSettings(f"{run}: nothing is validated in a refit, so no epoch is the best; leave --best away")
         networks = load_networks(run, best=best)
         reduced = any(chosen != "fp32" for chosen in precisions.values())
         manifest = install(
@@ -67,13 +70,15 @@ def main(
         table.add_row(name, f"{difference['measured']:.1e}{relative}", f"{difference['allowed']:.0e}")
     console.print(table)
     if "fidelity" in manifest.content:
-        console.print(_fidelity_table(manifest.content["fidelity"]))
+        console.print(_fidelity_table(manifest.content))
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
 
 
-def _fidelity_table(fidelity: dict[str, Any]) -> Table:
+def _fidelity_table(manifest: Mapping[str, Any]) -> Table:
+    fidelity, trained_on = manifest["fidelity"], "held_out_trained_on" in manifest["origin"].get("data", {})
     dialects = [name for name in fidelity if name != "images"]
-    table = Table("measure", *dialects, "expected", title=f"Against float32, on {fidelity['images']} held-out images")
+    people = "images that were trained on" if trained_on else "held-out images"
+    table = Table("measure", *dialects, "expected", title=f"Against float32, on {fidelity['images']} {people}")
     for measure, judged in fidelity[dialects[0]].items():
         values = [f"{fidelity[dialect][measure]['measured']:.4g}" for dialect in dialects]
         table.add_row(measure, *values, judged["expected"])

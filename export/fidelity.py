@@ -1,4 +1,5 @@
-"""The gate of reduced precision: on people that no network was trained on, results must stay what float32 gives."""
+"""The gate of reduced precision: results must stay what float32 gives, on people that no network was trained on. (Those
+of a refit were; it says so.)"""
 
 from __future__ import annotations
 

@@ -41,7 +41,10 @@ def main(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was interrupted.")] = False,
     weights: Annotated[
         str | None,
-        typer.Option(help='First weights of the trunks: "imagenet", "none" or a file.', show_default="the preset's"),
+        typer.Option(
+            help='First weights of the trunks: "imagenet", "imagenet-v2", "none" or a file.',
+            show_default="the preset's",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="the preset's")] = None,
 ) -> None:

@@ -31,6 +31,11 @@ def draw(settings: AugmentationSettings, seed: int) -> Tensor:
     return torch.tensor([flip, down, right, *factors, *erased], dtype=torch.float32)
 
 
+def untouched(count: int) -> Tensor:
+    """What leaves crops as they are, float32 [count,10]."""
+    return torch.tensor([[0, 0, 0, 1, 1, 1, 0, 0, 0, 0]], dtype=torch.float32).repeat(count, 1)
+
+
 def augment(planes: Tensor, drawn: Tensor) -> Tensor:
     """Crops float32 [B,3,H,W], 0 to 255, at whatever resolution, by what was `drawn` for each, float32 [B,10]."""
     drawn = drawn.to(planes.dtype)

@@ -82,8 +82,9 @@ def train(
     if fabric.is_global_zero:
         _prepare(run, settings, data, stage, resume)
     fabric.barrier()
-    if data.warning:
-        console.print(f"[yellow]warning:[/] {data.warning}")
+    for warning in (data.warning, _standing_still(settings)):
+        if warning:
+            console.print(f"[yellow]warning:[/] {warning}")
     processes = f", in {fabric.world_size} processes" if fabric.world_size > 1 else ""
     console.print(
         f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; "
@@ -115,6 +116,17 @@ def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
     return settings.model_copy(update={"precision": precision, "workers": workers})
 
 
+def _standing_still(settings: Settings) -> str | None:
+    """What to warn of where pretrained trunks would stand still throughout the joint stage."""
+    joint = settings.joint
+    if not settings.pretrained or joint.frozen_epochs + joint.settling_epochs < joint.epochs:
+        return None
+    return (
+        f"joint.frozen_epochs ({joint.frozen_epochs}) leaves none of the joint stage's {joint.epochs} epochs for the "
+        "pretrained trunks of both branches to move in: only what is new in them learns; lower it for them to follow"
+    )
+
+
 def _stages(settings: Settings, stage: StageName | None) -> tuple[StageName, ...]:
     """What is to be trained: `stage` alone, or all; a refit keeps the IQA network, on which Q and α rest."""
     kept = (QUALITY_STAGE,) if settings.refits else ()
@@ -142,10 +154,10 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
     if (run / SETTINGS_FILE).is_file():
         if not resume and stage is None:
             raise InvalidCheckpoint(f"{run} holds a run already; go on with --resume, or choose another --out")
-        if load_run_settings(run) != settings:
+        if differing := _differing(load_run_settings(run), settings):
             raise InvalidCheckpoint(
-                f"{run / SETTINGS_FILE}: the run was started with other settings; use the same preset and options, "
-                "or choose another --out"
+                f"{run / SETTINGS_FILE}: the run was started with other settings ({', '.join(differing)}); use the "
+                "same preset and options, or choose another --out"
             )
         # The folder may have been moved: what is in it counts.
         if not data.is_described_by(json.loads((run / DATA_FILE).read_text())):
@@ -161,6 +173,11 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
         file.write(json.dumps(data.description(), indent=2).encode())
     # Last: with it the folder holds a run.
     save_settings(settings, run / SETTINGS_FILE)
+
+
+def _differing(one: Settings, other: Settings) -> list[str]:
+    """The names of the settings that two trainings differ in."""
+    return [name for name in Settings.model_fields if getattr(one, name) != getattr(other, name)]
 
 
 def _forget(run: Path, stage: StageName, *, itself: bool) -> None:

@@ -158,7 +158,8 @@ class Settings(_Frozen):
     workers: NonNegativeInt = 1
     seed: NonNegativeInt = 0
     weights: str = "imagenet"
-    """"imagenet" (torchvision's first weights), "imagenet-v2", "none", or the path of a ResNet state dictionary."""
+    """"imagenet" (torchvision's first weights), "imagenet-v2", "none", or the path of a ResNet state dictionary
+    or of a finished run's iqa.pt."""
     fine_tunes: str | None = None
     """A finished run whose networks every stage starts from, on other people: `train --from`."""
     refits: str | None = None

@@ -21,9 +21,9 @@ def load_trunk_weights(trunk: Trunk, weights: str) -> None:
     """Load "imagenet" or "imagenet-v2" (torchvision's, downloaded), "none" (leave it random), or a file.
 
     A file is a ResNet state dictionary with torchvision's names, those of BoT's checkpoints (`base.`, in torchvision's
-    names below) or of fast-reid's (`backbone.`, in its `model`), whose heads are passed over; or the iqa.pt of a run of
-    ours. Strictly: every weight of
-    the trunk must be there and fit, and none may be left over. Raises InvalidCheckpoint.
+    names below) or of fast-reid's (`backbone.`, in its `model`), whose heads are passed over; or the iqa.pt of a
+    finished run of ours. Strictly: every weight of the trunk must be there and fit, and none may be left over. Raises
+    InvalidCheckpoint.
     """
     if weights == "none":
         return
@@ -33,7 +33,7 @@ def load_trunk_weights(trunk: Trunk, weights: str) -> None:
     except RuntimeError as error:
         raise InvalidCheckpoint(
             f"{weights}: the weights do not fit the network of these settings: {error}; expected a ResNet of the "
-            "blocks, width and instance_norm in `network`, in the names of torchvision, BoT or fast-reid"
+            "blocks, width and instance_norm in `network`, in the names of torchvision, BoT, fast-reid or an iqa.pt"
         ) from error
 
 
@@ -53,7 +53,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many types on a damaged file
         raise InvalidCheckpoint(f"{path}: cannot be read as a ResNet state dictionary: {error}") from error
     if isinstance(state, dict) and isinstance(state.get("networks"), dict):  # a checkpoint of ours
-        state = state["networks"].get("iqa")
+        if "iqa" not in state["networks"] or not state.get("complete"):
+            raise InvalidCheckpoint(
+                f"{path}: a checkpoint of the {state.get('stage')} stage after {state.get('epoch')} epochs; expected "
+                "the iqa.pt of a run that finished this stage"
+            )
+        state = state["networks"]["iqa"]
     for wrapping in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
             state = state[wrapping]

@@ -5,17 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from train.networks import build_apan, build_trunk
 from train.settings import Settings
 from train.stages.joint import JointStage
-
-
-def untouched(count: int) -> Tensor:
-    """float32 [count,10]: an augmentation that leaves crops as they are."""
-    return torch.tensor([[0, 0, 0, 1, 1, 1, 0, 0, 0, 0]], dtype=torch.float32).repeat(count, 1)
 
 
 def joint_stage(

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from qafm.contract import IMAGENET_MEAN
-from tests.support.stages import untouched
-from train.augmentation import COLUMNS, augment, draw
+from train.augmentation import COLUMNS, augment, draw, untouched
 from train.settings import AugmentationSettings
 
 HEIGHT, WIDTH = 24, 8

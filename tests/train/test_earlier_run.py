@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from export.__main__ import origin_of
 from export.samples import load_samples
@@ -17,6 +20,7 @@ from qafm.errors import InvalidCheckpoint, InvalidSettings
 from synthetic import Recipe, make_dataset
 from tests.support.short_run import QUIET, SETTINGS
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
+from train.data import load_training_data
 from train.pipeline import train
 
 pytestmark = pytest.mark.training
@@ -97,6 +101,24 @@ def test_a_refit_trains_on_everybody_and_says_so(dataset, earlier, refit):
     assert "mAP" not in (refit / "metrics.jsonl").read_text()
 
 
+def test_a_refit_knows_every_q_wherever_its_data_was_named_from(dataset, earlier, tmp_path, monkeypatch):
+    class Begun(Exception):
+        pass
+
+    def begun(*_, q, held_out_q, **__):
+        raise Begun(np.isnan(q).sum(), np.isnan(held_out_q).sum(), len(q))
+
+    monkeypatch.setattr("train.pipeline.JointStage", begun)
+    monkeypatch.chdir(dataset.parent)
+    with np.load(earlier / "identifiability.npz") as scores:
+        known = len(scores["names"])
+    for place in (dataset, Path(dataset.name)):
+        with pytest.raises(Begun) as found:
+            train(refitting(earlier), place, tmp_path / place.name / str(place.is_absolute()), console=QUIET)
+        unknown, held_out_unknown, count = found.value.args
+        assert unknown == count - known and held_out_unknown < count - len(load_training_data(dataset, 0).crops)
+
+
 def test_an_interrupted_refit_goes_on(dataset, earlier, refit, tmp_path):
     shutil.copytree(refit, tmp_path, dirs_exist_ok=True)
     checkpoint_path(tmp_path, "joint").unlink()
@@ -130,12 +152,32 @@ def test_fine_tuning_starts_every_network_where_the_earlier_run_ended(others, ea
     assert len(load_checkpoint(tmp_path, "joint").networks["classifiers"]["whole.weight"]) == 6
 
 
-def test_fine_tuning_learns(others, earlier, tmp_path):
-    train(fine_tuning(earlier), others, tmp_path, console=QUIET)
-    before, after = load_networks(earlier), load_networks(tmp_path)
+def test_fine_tuning_learns_and_can_be_refitted(others, earlier, tmp_path):
+    joint = SETTINGS.joint.model_copy(update={"frozen_epochs": 0})
+    tuned = fine_tuning(earlier, joint=joint)
+    train(tuned, others, tmp_path / "tuned", console=QUIET)
+    before, after = load_networks(earlier), load_networks(tmp_path / "tuned")
     for name in ("iqa", "apn", "apan", "fusion", "weighting"):
         assert not same(getattr(before, name), getattr(after, name), buffers=False), name
-    assert origin_of(tmp_path)["settings"]["fine_tunes"] == earlier.name
+    for branch in (load_checkpoint(tmp_path / "tuned", "iqa").networks["iqa"], before.iqa.state_dict()):
+        assert not torch.equal(branch["trunk.stem.0.weight"], after.apn.trunk.stem[0].weight)
+    assert origin_of(tmp_path / "tuned")["settings"]["fine_tunes"] == earlier.name
+
+    train(tuned.model_copy(update={"refits": str(tmp_path / "tuned")}), others, tmp_path / "refit", console=QUIET)
+    refitted = load_networks(tmp_path / "refit")
+    assert same(refitted.weighting, after.weighting) and not same(refitted.apn, after.apn, buffers=False)
+
+
+def test_trunks_that_will_not_move_are_warned_of(others, earlier, tmp_path):
+    console = Console(width=300, file=io.StringIO())
+    train(fine_tuning(earlier), others, tmp_path, stage="iqa", console=console)
+    assert "joint.frozen_epochs (10) leaves none of the joint stage's 2 epochs" in console.file.getvalue()
+
+
+def test_a_refit_has_no_best_epoch(refit, tmp_path):
+    command = [sys.executable, "-m", "export", refit, "--best", "--repository", tmp_path / "models"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "nothing is validated in a refit" in done.stderr.replace("\n", " ")
 
 
 def test_other_networks_cannot_be_fine_tuned(others, earlier, tmp_path):

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-from tests.support.stages import joint_stage, untouched
+from tests.support.stages import joint_stage
+from train.augmentation import untouched
 from train.batches import Batch
 from train.networks import build_trunk
 from train.settings import STAGES, Settings, load_preset

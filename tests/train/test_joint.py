@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from qafm.attributes import SCHEMA
-from tests.support.stages import joint_stage, untouched
+from tests.support.stages import joint_stage
+from train.augmentation import untouched
 from train.batches import Batch
 from train.launch import launch
 from train.losses import attribute_loss

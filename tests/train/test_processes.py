@@ -97,10 +97,10 @@ def test_two_processes_step_as_one_does_with_the_whole_batch(dataset, tmp_path):
 
 
 def test_pretrained_trunks_stand_still_in_two_processes(dataset, tmp_path):
-    """While the rest of the branches learns; and both processes hold the same weights in the end."""
+    """While the rest of the branches learns."""
     trunk = build_trunk(SETTINGS.network)
     weights = tmp_path / "iqa.pt"
-    torch.save({"networks": {"iqa": IQA(trunk).state_dict()}}, weights)
+    torch.save({"complete": True, "networks": {"iqa": IQA(trunk).state_dict()}}, weights)
     epochs = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
     settings = SETTINGS.model_dump() | {"learning_rate": 1e-3, "weights": str(weights)}
     settings |= {"iqa": epochs, "apan": epochs, "joint": epochs | {"q_crops": 6, "frozen": "pretrained"}}

@@ -97,3 +97,12 @@ def test_a_run_of_an_earlier_version_is_still_read(tmp_path):
     assert load_run_settings(tmp_path).joint.epochs == 8
     with pytest.raises(InvalidSettings):
         load_settings(tmp_path / "settings.yaml")
+
+
+def test_a_run_of_an_earlier_version_is_read_by_todays_names(tmp_path):
+    path = tmp_path / "settings.yaml"
+    for before, today in ((True, "start"), (False, "none")):
+        path.write_text(f"apan: {{prior_biases: {str(before).lower()}}}\n")
+        assert load_settings(path, of_a_run=True).apan.priors == today
+    with pytest.raises(InvalidSettings, match=r"unknown setting 'apan\.prior_biases'"):
+        load_settings(path)

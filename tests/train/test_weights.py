@@ -51,7 +51,7 @@ FORMATS = {
         "iteration": 7,
     },
     "ours": lambda state: {
-        "format": 3,
+        "complete": True,
         "networks": {"iqa": in_our_names(state), "neck": {"classify.weight": torch.ones(810, 2048)}},
     },
 }
@@ -68,6 +68,20 @@ def test_published_names_load_strictly(tmp_path, names):
     for name, values in loaded.items():
         if not name.startswith("stem."):
             assert torch.equal(values, state[name])
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        {"stage": "apan", "epoch": 4, "complete": True, "networks": {"apan": {}}},
+        {"stage": "iqa", "epoch": 4, "complete": False, "networks": {"iqa": {}}},
+    ],
+)
+def test_only_a_finished_iqa_stage_has_weights_to_start_from(tmp_path, checkpoint):
+    torch.save(checkpoint, tmp_path / "run.pt")
+    said = f"of the {checkpoint['stage']} stage after 4 epochs; expected the iqa.pt"
+    with pytest.raises(InvalidCheckpoint, match=said):
+        load_trunk_weights(Trunk(**DEMO), str(tmp_path / "run.pt"))
 
 
 def test_instance_norm_has_its_published_names(tmp_path):
