@@ -87,7 +87,7 @@ def write_identities(
     precision and of being right at Rank-1."""
     columns: dict[str, np.ndarray] = {}
     for vector in query:
-        for metric, values in per_query(evaluate(query[vector], gallery[vector])).items():
+        for metric, values in per_query(evaluate(query[vector], gallery[vector], distance="cosine")).items():
             known = ~np.isnan(values)
             pids, places, counts = np.unique(query[vector].pids[known], return_inverse=True, return_counts=True)
             columns |= {"pid": pids, "queries": counts}
