@@ -98,6 +98,7 @@ def write_int8(source: Path, targets: Mapping[Dialect, Path], samples: Iterable[
                 calibrate_method=CalibrationMethod.MinMax,
                 per_channel=True,
                 weight_type=QuantType.QInt8,
+                nodes_to_exclude=_mirroring(centred),
                 **_dialect(dialect, centre),
             )
             quantised = onnx.load(target)
@@ -147,6 +148,18 @@ def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     graph.node.remove(divide)
     del graph.value_info[:]
     return onnx.shape_inference.infer_shapes(model), centre
+
+
+def _mirroring(model: onnx.ModelProto) -> list[str]:
+    """The nodes that put mirror images beside the pixels, which are bytes anyway: all before the centred ones."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    before, names = [_CENTRED], []
+    while before:
+        node = made_by.get(before.pop())
+        if node is not None:
+            before += node.input
+            names += [node.name] * (node.op_type in ("Slice", "Concat"))
+    return names
 
 
 def _take_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
