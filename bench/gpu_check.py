@@ -17,6 +17,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -30,21 +32,22 @@ from rich.table import Table
 from bench.fresh import draw_people
 from bench.measure import Out, interleave, machine
 from bench.plan_pipeline import PlanPipeline
-from export.fidelity import BOUNDS, fidelity
-from export.parity import TOLERANCES, sample_crops
+from export.fidelity import BOUNDS, measure_fidelity
+from export.parity import TOLERANCES, measure_parity, sample_crops
 from export.pipelines import OnnxPipeline, Pipeline
 from export.samples import load_samples
 from qafm.contract import GRAPHS
 from qafm.errors import QafmError
 from qafm.files import write_json
 from server.plans import ensure_plans
-from train.data import read_crop
 from train.settings import STAGES, Settings, load_preset, save_settings
 
 STEPS = 20
 """Batches of an epoch."""
 GPU_EPOCHS = 4
 """The first is slow: kernels are chosen."""
+HELD_OUT = 24
+"""Pictures that the results are compared on: on the CPU each takes seconds."""
 ROUNDS = 5
 PRECISIONS = ("fp32", "fp16")
 
@@ -88,18 +91,16 @@ def check(folder: Path, settings: Settings, console: Console, measured: dict[str
     }
     measured["training"] = {where: speeds(run) for where, run in runs.items()}
     console.print(training_table(measured["training"]))
-    exact = None
-    plans = measured["plans"] = {}
     for precision in PRECISIONS:
         repository = folder / precision
         _python("export", runs["GPU"], "--repository", repository, "--precision", precision, "--data", data)
         ensure_plans(repository, GRAPHS, tensorrt=tensorrt, report=console.print)
-        exact = exact or OnnxPipeline(repository)
-        plans[precision] = compared(exact, PlanPipeline(repository, tensorrt), runs["GPU"], data)
-    console.print(plans_table(plans))
-    crop = sample_crops(1)
-    last = PlanPipeline(folder / PRECISIONS[-1], tensorrt)
-    variants = {"GPU": lambda: _described(last, crop), "CPU": lambda: _described(exact, crop)}
+    exact = OnnxPipeline(folder / "fp32")
+    plans = {precision: PlanPipeline(folder / precision, tensorrt) for precision in PRECISIONS}
+    measured["plans"] = compared(exact, plans, runs["GPU"], data)
+    console.print(plans_table(measured["plans"]))
+    crops = sample_crops(1)
+    variants = {"GPU": partial(_describe, plans["fp16"], crops), "CPU": partial(_describe, exact, crops)}
     measured["serving_seconds"] = interleave(variants, ROUNDS, console=console)
     for where, each in measured["serving_seconds"].items():
         console.print(f"{where}: {1000 * np.median(each):.1f} ms an image")
@@ -141,23 +142,15 @@ def speeds(run: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def compared(exact: Pipeline, plans: Pipeline, run: Path, data: Path) -> dict[str, float]:
-    """How far plans are from float32 graphs in ONNX Runtime: of each output, and of results on the held-out people."""
-    crops = sample_crops()
-    expected, got = exact.describe(crops), plans.describe(crops)
-    differences = {name: tolerance.measure(expected[name], got[name]) for name, tolerance in TOLERANCES.items()}
-    held_out = list(load_samples(run, data).held_out)[:24]
-    pids, camids = (np.array([getattr(crop, name) for crop in held_out]) for name in ("pid", "camid"))
-    return differences | fidelity(_stacked(exact, held_out), _stacked(plans, held_out), pids, camids)
+def compared(exact: Pipeline, plans: Mapping[str, Pipeline], run: Path, data: Path) -> dict[str, dict[str, float]]:
+    """How far the plans of each precision are from float32 graphs in ONNX Runtime: of each output, and of results on
+    held-out people."""
+    held_out = load_samples(run, data).held_out[:HELD_OUT]
+    results = measure_fidelity(exact, plans, held_out)
+    return {name: measure_parity(exact, plan, sample_crops()) | results[name] for name, plan in plans.items()}
 
 
-def _stacked(pipeline: Pipeline, crops: list[Any]) -> dict[str, np.ndarray]:
-    each = [pipeline.describe([read_crop(crop)]) for crop in crops]
-    return {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
-
-
-def _described(pipeline: Pipeline | None, crops: list[np.ndarray]) -> None:
-    assert pipeline is not None
+def _describe(pipeline: Pipeline, crops: list[np.ndarray]) -> None:
     pipeline.describe(crops)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.defaults import CONCURRENCY
-from client.evaluation.ablation import Ablation, ablate
+from client.evaluation.ablation import Ablation, ablate, known
 from client.evaluation.baseline import describe_by_colour
 from client.evaluation.dataset import EvaluationData, read_dataset
 from client.evaluation.describing import DescribedDataset, OnError, describe_dataset
@@ -123,8 +123,7 @@ async def _measure(described: DescribedDataset, rerank: bool, recorded: Mapping[
 
 def _strength(side: Descriptors, recorded: Mapping[str, Degradation]) -> NDArray[np.float64]:
     """How good the images are by what is recorded to be wrong with them: minus its strength, float64 [N]."""
-    assert side.paths is not None
-    return np.array([-recorded[path].strength for path in side.paths.tolist()])
+    return np.array([-recorded[path].strength for path in known(side.paths).tolist()])
 
 
 def _write_descriptors(folder: Path, described: DescribedDataset) -> None:

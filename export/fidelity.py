@@ -3,7 +3,7 @@ of a refit were; it says so.)"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +45,36 @@ BOUNDS = {
 def check_fidelity(
     exact: Pipeline, reduced: Mapping[str, Pipeline], crops: Iterable[Crop]
 ) -> dict[str, dict[str, float]]:
+    """What `measure_fidelity` measures. Raises as it does, and ExportRefused where a value is out of its bound."""
+    images = 0
+
+    def counted() -> Iterator[Crop]:
+        nonlocal images
+        for images, crop in enumerate(crops, start=1):  # noqa: B007
+            yield crop
+
+    measures = measure_fidelity(exact, reduced, counted())
+    failed = [
+        f"{measure} is {measured[measure]:.4g} in {name}, expected {bound}"
+        for name, measured in measures.items()
+        for measure, bound in BOUNDS.items()
+        if not bound.holds(measured[measure])
+    ]
+    if failed:
+        raise ExportRefused(
+            f"the reduced precision changes the results on {images} held-out images; nothing was installed: "
+            f"{'; '.join(failed)}. Keep the model that it comes from in a higher precision, as in "
+            "--precision int8,iqa=fp32"
+        )
+    return measures
+
+
+def measure_fidelity(
+    exact: Pipeline, reduced: Mapping[str, Pipeline], crops: Iterable[Crop]
+) -> dict[str, dict[str, float]]:
     """Run crops one by one through all pipelines, and return the `fidelity` of each reduced one, by its name.
 
-    Raises ExportRefused where a value is out of its bound or an output not finite, InvalidDataset where a file cannot
-    be read.
+    Raises ExportRefused where an output is not finite, InvalidDataset where a file cannot be read.
     """
     seen: list[Crop] = []
     expected: list[dict[str, np.ndarray]] = []
@@ -67,20 +93,7 @@ def check_fidelity(
             got[name].append(outputs)
     pids, camids = (np.array([getattr(crop, name) for crop in seen]) for name in ("pid", "camid"))
     stacked = _stacked(expected)
-    measures = {name: fidelity(stacked, _stacked(outputs), pids, camids) for name, outputs in got.items()}
-    failed = [
-        f"{measure} is {measured[measure]:.4g} in {name}, expected {bound}"
-        for name, measured in measures.items()
-        for measure, bound in BOUNDS.items()
-        if not bound.holds(measured[measure])
-    ]
-    if failed:
-        raise ExportRefused(
-            f"the reduced precision changes the results on {len(seen)} held-out images; nothing was installed: "
-            f"{'; '.join(failed)}. Keep the model that it comes from in a higher precision, as in "
-            "--precision int8,iqa=fp32"
-        )
-    return measures
+    return {name: fidelity(stacked, _stacked(outputs), pids, camids) for name, outputs in got.items()}
 
 
 def fidelity(

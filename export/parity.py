@@ -56,13 +56,7 @@ def check_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndar
     which mixes its batch up is noticed too. Raises ExportRefused where a difference exceeds its tolerance or is not a
     number.
     """
-    crops = sample_crops() if crops is None else crops
-    singles = [expected.describe([crop]) for crop in crops]
-    batch = exported.describe(crops)
-    differences = {
-        name: tolerance.measure(np.concatenate([single[name] for single in singles]), batch[name])
-        for name, tolerance in TOLERANCES.items()
-    }
+    differences = measure_parity(expected, exported, sample_crops() if crops is None else crops)
     failed = [name for name, difference in differences.items() if not difference <= TOLERANCES[name].limit]
     if failed:
         raise ExportRefused(
@@ -72,3 +66,13 @@ def check_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndar
             )
         )
     return differences
+
+
+def measure_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndarray]) -> dict[str, float]:
+    """What `check_parity` judges."""
+    singles = [expected.describe([crop]) for crop in crops]
+    batch = exported.describe(crops)
+    return {
+        name: tolerance.measure(np.concatenate([single[name] for single in singles]), batch[name])
+        for name, tolerance in TOLERANCES.items()
+    }

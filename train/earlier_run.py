@@ -17,7 +17,7 @@ from train.checkpoint import (
     load_run_settings,
 )
 from train.data import TrainingData, load_training_data
-from train.files import whole_file
+from train.files import adopt
 from train.networks.weighting import TrainableWeighting
 from train.quality import SCORES_FILE
 from train.settings import Settings, StageName
@@ -78,9 +78,7 @@ def adopt_quality(run: Path, earlier: Path) -> None:
     """
     run.mkdir(parents=True, exist_ok=True)
     for source in _kept(earlier):
-        if not (run / source.name).is_file():
-            with whole_file(run / source.name) as file:
-                file.write(source.read_bytes())
+        adopt(source, run)
 
 
 def _kept(earlier: Path) -> tuple[Path, Path]:

@@ -28,3 +28,10 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """`qafm.files.whole_file` for a file of a run. Raises TrainingFailed."""
     with writing(path), files.whole_file(path, durable=durable) as file:
         yield file
+
+
+def adopt(source: Path, folder: Path) -> None:
+    """Copy a file into a folder, whole or not at all; one of its name that is there already stays."""
+    if not (folder / source.name).is_file():
+        with whole_file(folder / source.name) as file:
+            file.write(source.read_bytes())

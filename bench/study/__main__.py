@@ -37,9 +37,10 @@ from bench.study.results import (
 )
 from bench.study.scoring import describe_test
 from qafm.errors import InvalidSettings, QafmError
-from qafm.files import alone_in, whole_file
+from qafm.files import alone_in
 from qafm.retrieval.descriptors import read_descriptors
 from train.checkpoint import checkpoint_path
+from train.files import adopt
 from train.pipeline import train
 from train.quality import SCORES_FILE
 from train.settings import STAGES
@@ -95,9 +96,8 @@ def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Con
             # Q is the IQA network's.
             taken = [checkpoint_path(base, stage) for stage in recipe.taken]
             for source in [*taken, *([base / SCORES_FILE] if taken else [])]:
-                if source.is_file() and not (folder / source.name).is_file():
-                    with whole_file(folder / source.name) as file:
-                        file.write(source.read_bytes())
+                if source.is_file():
+                    adopt(source, folder)
         settings = plan.settings(name, seed)
         for stage in [None] if recipe.last == STAGES[-1] else recipe.trained:
             train(settings, data, folder, stage=stage, resume=True, console=console)

@@ -149,13 +149,9 @@ def read_results(folder: Path) -> dict[str, list[Result]]:
             rows = list(csv.DictReader(file))
         columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
         pids, queries = columns.pop("pid").astype(np.int64), columns.pop("queries").astype(np.int64)
-        means = {(vector, metric): each for (vector, metric), each in _named(columns)}
+        means = {tuple(name.rsplit("_", 1)): values for name, values in columns.items()}
         found.setdefault(recipe, []).append(Result(recipe, int(seed), pids, queries, means))
     return {recipe: sorted(runs, key=lambda run: run.seed) for recipe, runs in found.items()}
-
-
-def _named(columns: dict[str, np.ndarray]) -> list[tuple[tuple[str, str], np.ndarray]]:
-    return [((vector, metric), values) for name, values in columns.items() for vector, metric in [name.rsplit("_", 1)]]
 
 
 def mean(runs: Sequence[Result], vector: str, metric: str = "mAP") -> tuple[float, Interval]:

@@ -42,7 +42,7 @@ def test_a_run_on_the_cpu_its_export_and_the_tables(tmp_path):
     assert all(stage["images_per_s"] > 0 and stage["losses"] for stage in measured.values())
     subprocess.run([sys.executable, "-m", "export", run, "--repository", tmp_path / "models"], check=True)
     exact, again = OnnxPipeline(tmp_path / "models"), OnnxPipeline(tmp_path / "models")
-    same = compared(exact, again, run, data)
+    same = compared(exact, {"again": again}, run, data)["again"]
     assert same["DESCRIPTOR"] == 0 and same["descriptor_cosine"] == pytest.approx(1)
     off = same | {"DESCRIPTOR": 0.5, "alpha_difference": 0.2}
     console = Console(width=200, record=True, file=io.StringIO())
