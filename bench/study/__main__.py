@@ -43,7 +43,7 @@ from train.checkpoint import checkpoint_path
 from train.files import adopt
 from train.pipeline import train
 from train.quality import SCORES_FILE
-from train.settings import STAGES
+from train.settings import STAGES, StageName
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None, add_completion=False)
 
@@ -74,7 +74,7 @@ def run(
                 console.print(f"{name}, seed {seed}: done already")
                 continue
             console.rule(f"{name}, seed {seed}")
-            trained = _train(every, name, seed, data, out, console)
+            trained = _train(every, name, seed, data, out, console, recipe.last)
             sides = describe_test(trained, people, last=recipe.last, flip=recipe.flip, console=console)
             # Any vector has the attributes. The identities last: what has them is done.
             vector = next(iter(sides["query"]))
@@ -82,11 +82,13 @@ def run(
             write_identities(path, sides["query"], sides["gallery"], origin)
 
 
-def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Console) -> Path:
-    """The folder of a run of a recipe, trained to its end; what it takes from another recipe is trained first."""
+def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Console, last: StageName) -> Path:
+    """The folder of a run of a recipe, trained up to the stage `last`; what it takes from another one is trained first,
+    and no more of that."""
     recipe, folder = plan.recipe(name), out / f"{name}-{seed}"
-    base = _train(plan, recipe.like, seed, data, out, console) if recipe.like is not None else None
-    if base and not recipe.trained:
+    taken, trained = recipe.stages(last)
+    base = _train(plan, recipe.like, seed, data, out, console, taken[-1]) if recipe.like and taken else None
+    if base and not trained:
         return base
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder) as alone:
@@ -94,12 +96,11 @@ def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Con
             raise InvalidSettings(f"{folder}: another process trains it; wait for that one, or choose another --out")
         if base:
             # Q is the IQA network's.
-            taken = [checkpoint_path(base, stage) for stage in recipe.taken]
-            for source in [*taken, *([base / SCORES_FILE] if taken else [])]:
+            for source in [*(checkpoint_path(base, stage) for stage in taken), base / SCORES_FILE]:
                 if source.is_file():
                     adopt(source, folder)
         settings = plan.settings(name, seed)
-        for stage in [None] if recipe.last == STAGES[-1] else recipe.trained:
+        for stage in [None] if last == STAGES[-1] else trained:
             train(settings, data, folder, stage=stage, resume=True, console=console)
     return folder
 

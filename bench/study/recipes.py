@@ -36,21 +36,11 @@ class Recipe(BaseModel):
         """All that decides what a run of the recipe is, by these settings of it."""
         return {"settings": settings.model_dump(mode="json"), "last": self.last, "flip": self.flip}
 
-    @property
-    def taken(self) -> tuple[StageName, ...]:
-        return self._stages[: self._first]
-
-    @property
-    def trained(self) -> tuple[StageName, ...]:
-        return self._stages[self._first :]
-
-    @property
-    def _stages(self) -> tuple[StageName, ...]:
-        return STAGES[: STAGES.index(self.last) + 1]  # type: ignore[return-value]
-
-    @property
-    def _first(self) -> int:
-        return len(STAGES) if self.first is None else STAGES.index(self.first)
+    def stages(self, last: StageName) -> tuple[tuple[StageName, ...], tuple[StageName, ...]]:
+        """The stages up to `last`: those taken from the recipe `like`, and those trained."""
+        until = STAGES[: STAGES.index(last) + 1]
+        first = len(until) if self.first is None else STAGES.index(self.first)
+        return until[:first], until[first:]  # type: ignore[return-value]
 
 
 class Plan(BaseModel):

@@ -38,9 +38,11 @@ def test_every_recipe_of_the_plan_has_settings_of_its_own():
     for name, recipe in plan.recipes.items():
         assert (plan.settings(name, 3) == whole) == (not recipe.change), name
         assert recipe.like is None or plan.recipe(recipe.like).like is None
-        assert set(recipe.taken).isdisjoint(recipe.trained)
-    assert plan.recipe("no-neck").taken == ("iqa", "apan") and plan.recipe("no-neck").trained == ("joint",)
-    assert plan.recipe("apan-alone").taken == ("iqa", "apan") and plan.recipe("apan-alone").trained == ()
+    assert plan.recipe("no-neck").stages("joint") == (("iqa", "apan"), ("joint",))
+    assert plan.recipe("apan-alone").stages("apan") == (("iqa", "apan"), ())
+    # Asked for less than it trains.
+    assert plan.recipe("sum").stages("apan") == ((), ("iqa", "apan"))
+    assert plan.recipe("apan-priors").stages("iqa") == (("iqa",), ())
 
 
 def test_settings_are_merged_group_by_group():
