@@ -14,10 +14,10 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from bench.torchreid_baseline import main
+from bench.torchreid_baseline.__main__ import main
+from bench.torchreid_baseline.engine import Baseline, Counted, Study
+from bench.torchreid_baseline.scoring import with_direction
 from bench.torchreid_checkout import import_from, import_torchreid
-from bench.torchreid_engine import Baseline, Counted, Study
-from bench.torchreid_scoring import with_direction
 from qafm.errors import InvalidSettings
 from qafm.retrieval.descriptors import Descriptors, read_descriptors
 from synthetic import Recipe, make_dataset
@@ -130,7 +130,7 @@ def test_a_training_goes_on_as_if_it_had_not_been_interrupted(tmp_path):
 
     def start(out, images="300"):
         # A checkpoint each epoch.
-        code = "import typer, bench.torchreid_baseline as b; b.SAVE_EVERY_S = 0; typer.run(b.main)"
+        code = "import typer, bench.torchreid_baseline.__main__ as b; b.SAVE_EVERY_S = 0; typer.run(b.main)"
         command = [sys.executable, "-c", code, *map(str, arguments), "--out", str(tmp_path / out), "--images", images]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 

@@ -26,9 +26,9 @@ import torch
 import typer
 
 from bench.measure import machine
+from bench.torchreid_baseline.engine import Baseline, build_engine
+from bench.torchreid_baseline.scoring import score
 from bench.torchreid_checkout import import_torchreid
-from bench.torchreid_engine import Baseline, build_engine
-from bench.torchreid_scoring import score
 from qafm.errors import QafmError
 from qafm.files import whole_file, write_json
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.torchreid_engine import HELD_OUT, TEST, Sides
+from bench.torchreid_baseline.engine import HELD_OUT, TEST, Sides
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
 from qafm.retrieval.metrics import evaluate
 

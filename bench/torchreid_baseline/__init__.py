@@ -1,0 +1,1 @@
+"""What torchreid's own training makes of a dataset of ours."""
