@@ -15,9 +15,10 @@ from rich.table import Table
 
 from export.identity import sha256_of
 from export.precision import parse_precisions
+from export.quality_check import Spoilt, misleading, spoil, undegraded
 from export.repository import DEFAULT_REPOSITORY, install
-from export.samples import load_samples
-from qafm.errors import ExportRefused, InvalidSettings, QafmError
+from export.samples import load_data, load_samples
+from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 
 
@@ -37,7 +38,10 @@ def main(
     ] = "fp32",
     data: Annotated[
         Path | None,
-        typer.Option(help="The run's training data, for fp16 and int8; where it was at the training, if not given."),
+        typer.Option(
+            help="The run's training data, to check what quality tells, and for fp16 and int8; where it was at the "
+            "training, if not given."
+        ),
     ] = None,
     tensorrt: Annotated[
         bool, typer.Option("--tensorrt", help="Write int8 graphs for TensorRT too, which takes another dialect of it.")
@@ -57,6 +61,7 @@ def main(
             origin_of(run, best=best, flip=flip),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
+            spoilt=_spoilt(run, data, console),
             tensorrt=tensorrt,
             flip=flip,
             console=console,
@@ -71,6 +76,10 @@ def main(
     console.print(table)
     if "fidelity" in manifest.content:
         console.print(_fidelity_table(manifest.content))
+    if manifest.content["quality"]:
+        console.print(_quality_table(manifest.content["quality"]))
+        for warning in misleading(manifest.content["quality"]):
+            console.print(f"[bold red]warning:[/] {warning}. Do not trust it there.")
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
 
 
@@ -82,6 +91,29 @@ def _fidelity_table(manifest: Mapping[str, Any]) -> Table:
     for measure, judged in fidelity[dialects[0]].items():
         values = [f"{fidelity[dialect][measure]['measured']:.4g}" for dialect in dialects]
         table.add_row(measure, *values, judged["expected"])
+    return table
+
+
+def _spoilt(run: Path, data: Path | None, console: Console) -> list[Spoilt]:
+    """The pictures that quality is checked on; none where nobody named the data and it is no longer where it was."""
+    try:
+        loaded = load_data(run, data)
+    except (InvalidDataset, InvalidSettings) as error:
+        if data:
+            raise
+        console.print(f"[yellow]warning:[/] what quality tells is not checked: {escape(str(error))}", soft_wrap=True)
+        return []
+    return spoil(undegraded(loaded.held_out, loaded.folder), load_run_settings(run).seed)
+
+
+def _quality_table(quality: Mapping[str, Any]) -> Table:
+    kinds = {kind: about for kind, about in quality.items() if kind != "discard"}
+    signals = next(iter(kinds.values()))["spearman"]
+    title = "What quality tells: rank correlation with how badly a picture is degraded; 1 is best"
+    table = Table("kind", "pictures", *signals, title=title)
+    for kind, about in kinds.items():
+        told = ("" if value is None else f"{value:+.2f}" for value in about["spearman"].values())
+        table.add_row(kind.replace("_", " "), str(about["n"]), *told)
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from export.identity import manifest_of, write_manifest
 from export.parity import TOLERANCES, check_parity
 from export.pipelines import OnnxPipeline, TorchPipeline
 from export.precision import Dialect, Precision, write_float16, write_int8
+from export.quality_check import Spoilt, check_quality
 from export.samples import Samples, calibration_inputs
 from export.variants import write_variants
 from qafm.contract import ALPHA_FILE, GRAPHS, REQUIRED, TENSORRT_GRAPH_FILE, graph_path
@@ -39,6 +40,7 @@ def install(
     *,
     precisions: Mapping[str, Precision] | None = None,
     samples: Samples | None = None,
+    spoilt: Sequence[Spoilt] | None = None,
     tensorrt: bool = False,
     flip: bool = False,
     console: Console | None = None,
@@ -46,7 +48,8 @@ def install(
     """Export networks into a copy of the template at `repository`, and return the manifest that went with them.
 
     `origin` says where the networks come from; it becomes part of the manifest. `precisions` is by model, float32
-    where it has none; anything else needs `samples`. With `tensorrt`, int8 graphs are written in its dialect as well.
+    where it has none; anything else needs `samples`. What quality tells is measured on the `spoilt` pictures, and of
+    none of them without. With `tensorrt`, int8 graphs are written in its dialect as well.
     With `flip` both branches see each picture together with its mirror image, which the origin should say.
     An earlier repository at that place, or at the end of a link there, is replaced as a whole, and only once the new
     one has passed its gates.
@@ -78,6 +81,8 @@ def install(
             for name in track(reduced, "calibrating", console=console):
                 _reduce(name, precisions[name], exact, staged, samples, tensorrt)
             gates["fidelity"] = _fidelity(exact, staged, samples, tensorrt, console)
+        pictures = track(spoilt, "checking what quality tells", console=console) if spoilt else None
+        gates["quality"] = check_quality(OnnxPipeline(staged), pictures) if pictures else None
         manifest = manifest_of(staged, weighting, precisions, origin=origin, gates=gates)
         write_manifest(staged, manifest)
         _replace(repository, staged, Path(folder) / "old")

@@ -15,7 +15,7 @@ from qafm.errors import InvalidDataset, InvalidSettings
 from qafm.images import resize
 from qafm.perturbations import views
 from train.checkpoint import DATA_FILE, load_run_settings
-from train.data import load_training_data, read_crop
+from train.data import TrainingData, load_training_data, read_crop
 
 CALIBRATION_CROPS = {CROP: 256, VIEWS: 32}
 """How many crops a graph with that input is calibrated on; a picture has 35 views."""
@@ -31,28 +31,33 @@ class Samples:
     held_out: Sequence[Crop]
 
 
-def load_samples(run: Path, data: Path | None) -> Samples:
-    """The samples of a run from the dataset it was trained on: at `data`, or where it was then.
+def load_data(run: Path, data: Path | None) -> TrainingData:
+    """The dataset that a run was trained on: at `data`, or where it was then.
 
-    Raises InvalidDataset where that is other data, no longer there, or has no held-out person under two cameras;
-    InvalidSettings where the run does not say where it was.
+    Raises InvalidDataset where that is other data or no longer there, InvalidSettings where the run does not say where
+    it was.
     """
     trained_on = json.loads((run / DATA_FILE).read_text())
     root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
     if root is None:
         raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
     settings = load_run_settings(run)
-    seed = settings.seed
-    loaded = load_training_data(root, seed, everyone=settings.refits is not None)
+    loaded = load_training_data(root, settings.seed, everyone=settings.refits is not None)
     if not loaded.is_described_by(trained_on):
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
+    return loaded
+
+
+def load_samples(run: Path, data: Path | None) -> Samples:
+    """The samples of a run. Raises as `load_data`, and InvalidDataset where no held-out person is under two cameras."""
+    loaded = load_data(run, data)
     held_out = sorted(loaded.held_out, key=lambda crop: crop.pid)[:HELD_OUT_CROPS]
     if len({(crop.pid, crop.camid) for crop in held_out}) == len({crop.pid for crop in held_out}):
         raise InvalidDataset(
-            f"{root}: none of the {len(held_out)} held-out crops shows a person that another camera saw too; reduced "
-            "precision is judged by finding them, so export in fp32 or train on more cameras"
+            f"{loaded.folder}: none of the {len(held_out)} held-out crops shows a person that another camera saw too; "
+            "reduced precision is judged by finding them, so export in fp32 or train on more cameras"
         )
-    order = np.random.default_rng(seed).permutation(len(loaded.crops))
+    order = np.random.default_rng(load_run_settings(run).seed).permutation(len(loaded.crops))
     return Samples(
         calibration=[loaded.crops[row] for row in order[: max(CALIBRATION_CROPS.values())]],
         held_out=held_out,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from qafm.datasets.degradations import Degradation
 
 KINDS = ("blur", "low_resolution", "noise", "darkness", "occlusion")
-
+"""What the drawn datasets have."""
+EVERY_KIND = (*KINDS, "compression", "misalignment")
+"""And what a signal of quality is checked on besides."""
 
 NONE = Degradation("none", 0.0)
 
@@ -20,7 +24,7 @@ def draw_degradation(fraction: float, rng: np.random.Generator) -> Degradation:
 
 
 def degrade(picture: Image.Image, degradation: Degradation, rng: np.random.Generator) -> Image.Image:
-    """picture: RGB, with its degradation applied."""
+    """picture: RGB, with its degradation applied. Raises ValueError for a kind that is none of EVERY_KIND or "none"."""
     strength = degradation.strength
     width, height = picture.size
     if degradation.kind == "blur":
@@ -39,6 +43,14 @@ def degrade(picture: Image.Image, degradation: Degradation, rng: np.random.Gener
         return Image.fromarray(np.clip(dark + noise, 0, 255).astype(np.uint8))
     if degradation.kind == "occlusion":
         return _occlude(picture, 0.1 + 0.5 * strength, rng)
+    if degradation.kind == "compression":
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=round(45 - 42 * strength))
+        return Image.open(buffer).convert("RGB")
+    if degradation.kind == "misalignment":
+        return _misalign(picture, 0.5 * strength, rng)
+    if degradation.kind != "none":
+        raise ValueError(f"expected a kind of {', '.join(EVERY_KIND)}, or none, got {degradation.kind}")
     return picture
 
 
@@ -71,3 +83,12 @@ def _occlude(picture: Image.Image, fraction: float, rng: np.random.Generator) ->
     texture = rng.standard_normal((height, width, 1), dtype=np.float32) * 5
     texture[(pixels == before).all(axis=-1)] = 0  # what is not covered stays as it was
     return Image.fromarray(np.clip(pixels + texture, 0, 255).astype(np.uint8))
+
+
+def _misalign(picture: Image.Image, part: float, rng: np.random.Generator) -> Image.Image:
+    """The detector's box leaves out `part` of the picture along one side, and half of that along the other."""
+    width, height = picture.size
+    lost = part * np.array([1, 0.5] if rng.random() < 0.5 else [0.5, 1]) * (width, height)
+    left, top = lost * rng.integers(2, size=2)
+    box = (left, top, left + width - lost[0], top + height - lost[1])
+    return picture.resize(picture.size, Image.Resampling.BILINEAR, box=box)

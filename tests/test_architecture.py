@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "qafm": set(),
     "synthetic": {"qafm"},
     "train": {"qafm", "synthetic"},
-    "export": {"qafm", "train"},
+    "export": {"qafm", "synthetic", "train"},
     "model_repository": {"qafm"},
     "server": {"qafm"},
     "client": {"qafm"},

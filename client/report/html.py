@@ -49,6 +49,7 @@ images. {_paper_note(metrics)}
 {_RERANKED_NOTE if report.reranked else ""}</p></section>
 {_charts(report)}
 {_discard(report.discard)}
+{_told(report.manifest.content.get("quality"))}
 {crops_by_quality(report.examples) if report.examples else ""}
 {_verification(report.verification)}
 {_ablation(report.ablation)}
@@ -141,6 +142,25 @@ def _discard(curves: dict[str, DiscardCurve]) -> str:
 {LIMIT:.0%} left out, in percentage points, with its 95 % interval by bootstrap over identities. A signal of no worth
 gains nothing. identifiability: the lowest Q is best; scatter: the mean distance of the 34 perturbed views.</p>
 </section>"""
+
+
+def _told(quality: Any) -> str:
+    """What the export measured of the signals of quality, on pictures that it made worse itself."""
+    kinds = {kind: about for kind, about in quality.items() if kind != "discard"} if isinstance(quality, dict) else {}
+    if not kinds:
+        return ""
+    signals = next(iter(kinds.values()))["spearman"]
+    rows = ""
+    for kind, about in kinds.items():
+        cells = ["" if value is None else f"{value:+.2f}" for value in about["spearman"].values()]
+        numbers = "".join(f'<td class="n">{cell}' for cell in (*cells, f"{about['n']:,}"))
+        rows += f"<tr><th>{escape(kind.replace('_', ' '))}{numbers}"
+    heads = "".join(f'<th class="n">{escape(name)}' for name in signals)
+    return f"""<section><h2>What quality tells</h2>
+<table><thead><tr><th>Degradation{heads}<th class="n">Images</thead><tbody>{rows}</tbody></table>
+<p class="note">Measured at the export, on images of held-out people that were degraded in one known way each: the rank
+correlation of how badly, with how bad the signal says the image is. 1 is best, 0 is no relation; below 0 the signal
+says that images get better as they get worse.</p></section>"""
 
 
 def _verification(points: list[OperatingPoint]) -> str:

@@ -177,7 +177,7 @@ def test_degraded_changes_only_the_degraded_images(dataset: Path) -> None:
             assert clean == (dataset / shot.path).read_bytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "compression"])
 def test_a_stronger_degradation_takes_more_away(kind) -> None:
     recipe = replace(SMALL, degraded=0)
     shot = shots(recipe)[0]
@@ -207,6 +207,27 @@ def test_occlusion_covers_the_stated_part() -> None:
         covered = degrade(picture, Degradation("occlusion", 0.5), np.random.default_rng(seed))
         fraction = (np.asarray(covered) != (1, 2, 3)).any(axis=-1).mean()
         assert 0.33 <= fraction <= 0.5  # 0.1 + 0.5 * 0.5, and what a bush's twigs reach beyond
+
+
+def test_misalignment_loses_the_stated_parts() -> None:
+    """Each pixel tells where it was."""
+    across, down = np.meshgrid(np.arange(64), np.arange(128))
+    picture = Image.fromarray(np.stack([4 * across, 2 * down, 0 * down], axis=-1).astype(np.uint8))
+    seen = set()
+    for seed in range(12):
+        moved = np.asarray(degrade(picture, Degradation("misalignment", 0.8), np.random.default_rng(seed)))
+        assert moved.shape == (128, 64, 3)
+        left, top, _ = moved.reshape(-1, 3).min(axis=0) / (4 * 64, 2 * 128, 1)
+        right, bottom, _ = moved.reshape(-1, 3).max(axis=0) / (4 * 64, 2 * 128, 1)
+        kept = sorted([right - left, bottom - top])
+        np.testing.assert_allclose(kept, [0.6, 0.8], atol=0.03)
+        seen.add((left < 0.03, top < 0.03))
+    assert len(seen) == 4
+
+
+def test_a_kind_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a kind of blur.*, or none, got fog"):
+        degrade(Image.new("RGB", (4, 4)), Degradation("fog", 0.5), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("attribute", SCHEMA, ids=lambda attribute: attribute.name)

@@ -23,6 +23,7 @@ from qafm.manifest import Manifest
 from qafm.retrieval.bootstrap import Difference, Interval
 from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.discard import QUALITY_FIELDS
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import operating_points
 
@@ -89,7 +90,14 @@ def report(tmp_path_factory):
                 attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, Interval(0.5, 0.6875)) for attribute in SCHEMA
             },
             failed_images=(FailedImage("query/" + "long" * 30 + ".jpg", "it begins b'<script>'"),),
-            manifest=Manifest({"checkpoint": "0123456789abcdef" * 4, "versions": {"os": "Linux"}}, {}),
+            manifest=Manifest(
+                {
+                    "checkpoint": "0123456789abcdef" * 4,
+                    "versions": {"os": "Linux"},
+                    "quality": {"low_resolution": {"n": 42, "spearman": dict.fromkeys(QUALITY_FIELDS, -0.25)}},
+                },
+                {},
+            ),
             timings={"describe_s": 12.5},
             alpha=np.concatenate([query.alpha, gallery.alpha]),
             identifiability=np.concatenate([query.identifiability, gallery.identifiability]),

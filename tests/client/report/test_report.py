@@ -18,6 +18,12 @@ from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import OperatingPoint
 
+QUALITY = {
+    "low_resolution": {"n": 1043, "spearman": {"utility": 0.6249, "scatter": None}},
+    "noise": {"n": 42, "spearman": {"utility": -0.125, "scatter": 0.75}},
+    "discard": None,
+}
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -36,7 +42,9 @@ def folder(tmp_path):
         verification=[OperatingPoint(false_positive_rate=0.01, true_positive_rate=0.375, threshold=0.8125)],
         attributes={"hat": HeadMetrics(0.75, 0.625, 0.5625, 0.875, 8, Interval(0.5, 0.6875))},
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
-        manifest=Manifest({"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}}, {"qafm": "k7m2-9xqd"}),
+        manifest=Manifest(
+            {"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}, "quality": QUALITY}, {"qafm": "k7m2-9xqd"}
+        ),
         timings={"describe_s": 1.5},
         alpha=np.array([0.25, 0.5], np.float32),
         identifiability=np.array([3, 4], np.float32),
@@ -84,6 +92,8 @@ def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
     assert page.count("95 % interval 37.5 to 68.8") == 1, "below the headline figure"
     assert page.count("37.50 to 68.75") == 1, "in the table of metrics"
     assert "50.00 to 68.75" in page and "87.50" in page, "of balanced accuracy, and AUC"
+    assert '<th>low resolution<td class="n">+0.62<td class="n"><td class="n">1,043' in page
+    assert '<th>noise<td class="n">-0.12<td class="n">+0.75<td class="n">42' in page
 
 
 def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
