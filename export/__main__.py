@@ -15,11 +15,13 @@ from rich.table import Table
 
 from export.identity import sha256_of
 from export.precision import parse_precisions
-from export.quality_check import Spoilt, misleading, spoil, undegraded
+from export.quality_check import misleading, spoil, undegraded
 from export.repository import DEFAULT_REPOSITORY, install
 from export.samples import load_data, load_samples
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
+from train.quality.lessons import load_utility
+from train.quality.spoilt import Spoilt
 
 
 def main(
@@ -59,6 +61,7 @@ def main(
             networks,
             repository,
             origin_of(run, best=best, flip=flip),
+            utility=load_utility(run),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
             spoilt=_spoilt(run, data, console),

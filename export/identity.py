@@ -21,12 +21,14 @@ from export.variants import read_config
 from qafm.contract import GRAPHS, MANIFEST_PARAMETER, graph_path
 from qafm.drawn_picture import digest_of_views
 from qafm.manifest import Manifest, digest_of_arrays
+from qafm.utility import Utility
 from qafm.weighting import Weighting
 
 
 def manifest_of(
     repository: Path,
     weighting: Weighting,
+    utility: Utility | None,
     precisions: Mapping[str, Precision],
     *,
     origin: Mapping[str, Any],
@@ -34,13 +36,14 @@ def manifest_of(
 ) -> Manifest:
     """The manifest of a repository whose graphs are written.
 
-    weighting: the one that its model `alpha` serves. precisions: by model. origin: where the networks come from. gates:
-    what the gates of the export measured. The last two go into the manifest unchanged.
+    weighting, utility: those that its model `alpha` serves. precisions: by model. origin: where the networks come from.
+    gates: what the gates of the export measured. The last two go into the manifest unchanged.
     """
     graphs = {name: _about_graph(repository, name, precisions[name]) for name in GRAPHS}
     digests = {name: _digest(graph) for name, graph in graphs.items()}
     arrays = weighting.arrays()
-    digests["alpha"] = digest_of_arrays({"kind": np.array(weighting.kind), **arrays})
+    taught = utility.arrays() if utility else {}
+    digests["alpha"] = digest_of_arrays({"kind": np.array(weighting.kind), **arrays, **taught})
     digests["views"] = digest_of_views()
     tensors = {
         config.name: [tensor.name for tensor in (*config.input, *config.output)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.pipelines import Pipeline
-from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, FEATURES, IDENTIFIABILITY, SCATTER, SEMANTIC, VISUAL
+from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, FEATURES, IDENTIFIABILITY, SCATTER, SEMANTIC, UTILITY, VISUAL
 from qafm.errors import ExportRefused
 
 SAMPLES = 2
@@ -31,6 +31,7 @@ TOLERANCES = {
     ALPHA.name: Tolerance(1e-4),
     IDENTIFIABILITY.name: Tolerance(1e-3, relative=True),
     SCATTER.name: Tolerance(1e-3, relative=True),
+    UTILITY.name: Tolerance(1e-3),
     ATTRIBUTES.name: Tolerance(1e-4),
     VISUAL.name: Tolerance(1e-4, relative=True),
     SEMANTIC.name: Tolerance(1e-4, relative=True),
@@ -75,4 +76,5 @@ def measure_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.nd
     return {
         name: tolerance.measure(np.concatenate([single[name] for single in singles]), batch[name])
         for name, tolerance in TOLERANCES.items()
+        if name in batch  # without a utility there is none
     }

@@ -21,12 +21,14 @@ from qafm.contract import (
     IDENTIFIABILITY,
     MODELS,
     SCATTER,
+    UTILITY,
     VIEWS,
     graph_path,
 )
 from qafm.perturbations import views
 from qafm.quality import measure
-from qafm.weighting import Weighting, load_weighting
+from qafm.utility import Utility
+from qafm.weighting import Weighting, load_utility, load_weighting
 from train.networks import Networks
 
 
@@ -34,6 +36,7 @@ class Pipeline(ABC):
     """Crops to the ensemble's outputs. `run` is one network, by the contract's tensors."""
 
     weighting: Weighting
+    utility: Utility | None = None
     make_views = staticmethod(views)
 
     @abstractmethod
@@ -53,6 +56,9 @@ class Pipeline(ABC):
             SCATTER.name: np.stack([quality.scatter for quality in qualities]),
             ALPHA.name: np.array(alphas, np.float32)[:, None],
         }
+        if self.utility:
+            utilities = [self.utility.of(quality) for quality in qualities]
+            outputs[UTILITY.name] = np.array(utilities, np.float32)[:, None]
         fused = self.run(FUSION, {tensor.name: outputs[tensor.name] for tensor in MODELS[FUSION].inputs})
         return outputs | {DESCRIPTOR.name: fused[DESCRIPTOR.name]}
 
@@ -60,9 +66,9 @@ class Pipeline(ABC):
 class TorchPipeline(Pipeline):
     """The trained networks as they are, float32, eager. flip: as `export.graphs.graph_modules` has it."""
 
-    def __init__(self, networks: Networks, *, flip: bool = False) -> None:
+    def __init__(self, networks: Networks, *, utility: Utility | None = None, flip: bool = False) -> None:
         self.modules = graph_modules(networks, flip=flip)
-        self.weighting = networks.weighting.served()
+        self.weighting, self.utility = networks.weighting.served(), utility
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec = MODELS[model]
@@ -78,7 +84,8 @@ class OnnxPipeline(Pipeline):
     def __init__(self, repository: Path, *, tensorrt: bool = False) -> None:
         self.repository = repository
         self.tensorrt = tensorrt
-        self.weighting = load_weighting(repository / "alpha" / "1" / ALPHA_FILE)
+        alpha = repository / "alpha" / "1" / ALPHA_FILE
+        self.weighting, self.utility = load_weighting(alpha), load_utility(alpha)
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

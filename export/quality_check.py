@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.stats import spearmanr
 
 from export.pipelines import Pipeline
-from qafm.contract import ALPHA, CROP, DESCRIPTOR, FUSION, IDENTIFIABILITY, SCATTER, SEMANTIC, VISUAL
+from qafm.contract import ALPHA, CROP, DESCRIPTOR, FUSION, IDENTIFIABILITY, SCATTER, SEMANTIC, UTILITY, VISUAL
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
 from qafm.errors import InvalidDescriptors
@@ -24,27 +22,14 @@ from qafm.images import resize
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.discard import discard_curves, quality_signals
 from qafm.retrieval.metrics import evaluate
-from synthetic.degradation import EVERY_KIND, degrade
+from synthetic.degradation import EVERY_KIND
 from train.data import read_crop
+from train.quality.spoilt import Spoilt
 
 PICTURES = 300
 """At most so many are made worse, each in one way."""
 _BEYOND_CHANCE = 1.645
 """Standard deviations: a rank correlation without a cause is lower by as much in one case of 20."""
-
-
-@dataclass(frozen=True)
-class Spoilt:
-    """A crop, what is done to it, and the seed of what is random in that."""
-
-    crop: Crop
-    degradation: Degradation
-    seed: int
-
-    def picture(self) -> np.ndarray:
-        """uint8 [H,W,3]. Raises InvalidDataset where the crop cannot be read."""
-        whole = Image.fromarray(read_crop(self.crop))
-        return np.asarray(degrade(whole, self.degradation, np.random.default_rng(self.seed)))
 
 
 def undegraded(crops: Sequence[Crop], root: Path) -> list[Crop]:
@@ -93,6 +78,8 @@ def check_quality(pipeline: Pipeline, spoilt: Iterable[Spoilt]) -> dict[str, Any
     crops = [picture.crop for picture in pictures]
     alpha = float(outputs[ALPHA.name].mean())
     signals = {"identifiability": outputs[IDENTIFIABILITY.name][:, 0], "scatter": outputs[SCATTER.name]}
+    if UTILITY.name in outputs:
+        signals["utility"] = outputs[UTILITY.name][:, 0]
     query = _descriptors(_fused(pipeline, outputs, alpha), crops, **signals)
     strength = np.array([picture.degradation.strength for picture in pictures])
     kinds = np.array([picture.degradation.kind for picture in pictures])

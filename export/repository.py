@@ -18,14 +18,16 @@ from export.identity import manifest_of, write_manifest
 from export.parity import TOLERANCES, check_parity
 from export.pipelines import OnnxPipeline, TorchPipeline
 from export.precision import Dialect, Precision, write_float16, write_int8
-from export.quality_check import Spoilt, check_quality
+from export.quality_check import check_quality
 from export.samples import Samples, calibration_inputs
 from export.variants import write_variants
-from qafm.contract import ALPHA_FILE, GRAPHS, REQUIRED, TENSORRT_GRAPH_FILE, graph_path
+from qafm.contract import ALPHA_FILE, GRAPHS, REQUIRED, TENSORRT_GRAPH_FILE, UTILITY, Tensor, graph_path
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
+from qafm.utility import Utility
 from qafm.weighting import save_weighting
 from train.networks import Networks
+from train.quality.spoilt import Spoilt
 
 TEMPLATE = Path(str(importlib.resources.files("model_repository")))
 DEFAULT_REPOSITORY = Path("build/model_repository")
@@ -38,6 +40,7 @@ def install(
     repository: Path,
     origin: dict[str, Any],
     *,
+    utility: Utility | None = None,
     precisions: Mapping[str, Precision] | None = None,
     samples: Samples | None = None,
     spoilt: Sequence[Spoilt] | None = None,
@@ -47,10 +50,10 @@ def install(
 ) -> Manifest:
     """Export networks into a copy of the template at `repository`, and return the manifest that went with them.
 
-    `origin` says where the networks come from; it becomes part of the manifest. `precisions` is by model, float32
-    where it has none; anything else needs `samples`. What quality tells is measured on the `spoilt` pictures, and of
-    none of them without. With `tensorrt`, int8 graphs are written in its dialect as well.
-    With `flip` both branches see each picture together with its mirror image, which the origin should say.
+    `origin` says where the networks come from; it becomes part of the manifest. Without a `utility` the models lack
+    that output. `precisions` is by model, float32 where it has none; anything else needs `samples`. What quality tells
+    is measured on the `spoilt` pictures, if there are any. With `tensorrt`, int8 graphs are written in its dialect as
+    well. With `flip` both branches see each picture together with its mirror image, which the origin should say.
     An earlier repository at that place, or at the end of a link there, is replaced as a whole, and only once the new
     one has passed its gates.
     Raises ExportRefused where it does not, InvalidSettings where `repository` is something else or samples are needed.
@@ -70,11 +73,13 @@ def install(
         weighting = networks.weighting.served()
         shutil.copytree(TEMPLATE, staged, ignore=NOT_SERVED)
         write_variants(staged)
-        save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting)
+        save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting, utility)
+        if not utility:
+            _leave_out(staged, UTILITY)
         with console.status("exporting and comparing with PyTorch"):
             for name, module in graph_modules(networks, flip=flip).items():
                 write_graph(name, module, graph_path(staged, name))
-            differences = check_parity(TorchPipeline(networks, flip=flip), OnnxPipeline(staged))
+            differences = check_parity(TorchPipeline(networks, utility=utility, flip=flip), OnnxPipeline(staged))
         gates: dict[str, Any] = {"differences": _judged(differences)}
         if reduced:
             shutil.copytree(staged, exact)
@@ -83,10 +88,17 @@ def install(
             gates["fidelity"] = _fidelity(exact, staged, samples, tensorrt, console)
         pictures = track(spoilt, "checking what quality tells", console=console) if spoilt else None
         gates["quality"] = check_quality(OnnxPipeline(staged), pictures) if pictures else None
-        manifest = manifest_of(staged, weighting, precisions, origin=origin, gates=gates)
+        manifest = manifest_of(staged, weighting, utility, precisions, origin=origin, gates=gates)
         write_manifest(staged, manifest)
         _replace(repository, staged, Path(folder) / "old")
     return manifest
+
+
+def _leave_out(repository: Path, output: Tensor) -> None:
+    """Take an optional output out of the configurations, in which it has lines of its own."""
+    for config in repository.glob("*/config.pbtxt"):
+        lines = config.read_text().splitlines(keepends=True)
+        config.write_text("".join(line for line in lines if f'"{output.name}"' not in line))
 
 
 def _judged(differences: Mapping[str, float]) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the features of a picture's 35 views say of its quality: all that a weighting reads."""
+"""What the features of a picture's 35 views say of its quality: all that a weighting and a utility read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class Quality:
     """The quality of one picture.
 
     identifiability: the score Q, at least 0, higher is worse.
-    scatter: float32 [34], in [0,2]; see `scatter`.
+    scatter: float32 [34], in [0,2]; see `scatter`. original: float [2048], the features of the picture itself.
     """
 
     identifiability: float
     scatter: np.ndarray
+    original: np.ndarray
 
 
 def measure(features: np.ndarray) -> Quality:
@@ -26,7 +27,7 @@ def measure(features: np.ndarray) -> Quality:
 
     Raises ValueError where `features` is not [N,D] with N >= 2.
     """
-    return Quality(identifiability(features), scatter(features))
+    return Quality(identifiability(features), scatter(features), features[0])
 
 
 def scatter(features: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from train.checkpoint import (
 from train.data import TrainingData, load_training_data
 from train.files import adopt
 from train.networks.weighting import TrainableWeighting
-from train.quality import SCORES_FILE
+from train.quality.scores import SCORES_FILE
 from train.settings import Settings, StageName
 from train.stages.stage import Stage
 

@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from train.checkpoint import (
     checkpoint_path,
     load_checkpoint,
     load_finished_checkpoint,
+    load_networks,
     load_run_settings,
 )
 from train.data import TrainingData, load_training_data
@@ -32,14 +34,16 @@ from train.earlier_run import (
     start_from,
     trained_weighting,
 )
-from train.files import whole_file
+from train.files import adopt, whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
 from train.networks import IQA, Trunk, build_apan, build_trunk
 from train.networks.apan import attribute_priors
 from train.precision import require_precision, usable_precision
-from train.quality import crops_to_score, forget_scores, score_crops
-from train.settings import STAGES, Settings, StageName, save_settings
+from train.quality.lessons import UTILITY_FILE, draw_pictures, learn, save_utility
+from train.quality.scores import crops_to_score, forget_scores, score_crops
+from train.quality.utility import correlations, teach, worth
+from train.settings import LAST_STAGE, STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
@@ -54,11 +58,11 @@ def train(
     root: Path,
     run: Path,
     *,
-    stage: StageName | None = None,
+    stage: StageName | Literal["weighting"] | None = None,
     resume: bool = False,
     console: Console,
 ) -> None:
-    """Train all stages, or one whose predecessors are done, on the dataset at `root` into the folder `run`.
+    """Train all stages on the dataset at `root` into the folder `run`, or one whose predecessors are done.
 
     With `resume`, finished stages are passed over and an unfinished one goes on; without, a folder that holds a
     run already is refused, unless a single stage is asked for.
@@ -67,7 +71,7 @@ def train(
     fabric = launch()
     require_precision(settings.precision, fabric.device)
     data = load_training_data(root, settings.seed, everyone=settings.refits is not None)
-    stages = _stages(settings, stage)
+    stages = () if stage == LAST_STAGE else _stages(settings, stage)
     fitted = _fitted(settings, fabric, console)
     place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
     batches = {name: Batches(data, fitted, name, **place) for name in stages}
@@ -102,6 +106,32 @@ def train(
         train_stage(built, batches.pop(name), run, resume=resume, console=console)
         # Its batches end here, and their workers: found later by a worker of the next stage, these cannot be ended.
         gc.collect()
+    if stage in (None, LAST_STAGE):
+        if fabric.is_global_zero and not (resume and (run / UTILITY_FILE).is_file()):
+            _teach_utility(fitted, data, run, fabric, console)
+        fabric.barrier()
+
+
+def _teach_utility(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> None:
+    """A refit keeps the one of its run: it reads the IQA network, and the branches have seen who would teach it."""
+    if settings.refits:
+        if (kept := Path(settings.refits) / UTILITY_FILE).is_file():
+            adopt(kept, run)
+        return
+    if not settings.utility.crops:
+        return
+    pictures = draw_pictures(data.held_out, settings.utility, settings.seed)
+    lessons = learn(load_networks(run), pictures, settings=settings, fabric=fabric, console=console)
+    if not np.isfinite(worth(lessons)).any():
+        console.print("[yellow]warning:[/] no utility: none of the held-out people has two pictures to be found by")
+        return
+    save_utility(run, teach(lessons))
+    told = ", ".join(f"{kind} {told:+.2f}" for kind, told in correlations(lessons).items())
+    console.print(
+        f"utility: taught by {len(pictures)} pictures. Its rank correlation with how badly pictures of people are "
+        f"degraded who did not teach it: {told or 'too few people to say'}",
+        soft_wrap=True,
+    )
 
 
 def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
@@ -137,8 +167,10 @@ def _stages(settings: Settings, stage: StageName | None) -> tuple[StageName, ...
     return (stage,) if stage else tuple(name for name in STAGES if name not in kept)
 
 
-def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]:
+def _predecessors(stage: StageName | Literal["weighting"], settings: Settings) -> tuple[StageName, ...]:
     """The stages that a stage starts from."""
+    if stage == LAST_STAGE:
+        return ("iqa", "joint")
     if stage == "joint":
         return ("iqa", "apan")
     return ("iqa",) if stage == "apan" and _starts_from_iqa(settings) else ()
@@ -189,6 +221,7 @@ def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
         forget_metrics(run, name)
     if stage == "iqa":
         forget_scores(run)
+    (run / UTILITY_FILE).unlink(missing_ok=True)
 
 
 def _build(

@@ -16,7 +16,10 @@ from train.files import whole_file
 _OF_A_RUN = "of a run"
 PRESETS = Path(__file__).parent / "presets"
 STAGES = ("iqa", "apan", "joint")
+"""Those that train networks, epoch by epoch."""
 StageName = Literal["iqa", "apan", "joint"]
+LAST_STAGE = "weighting"
+"""After them: what is fitted to the finished networks."""
 Precision = Literal["float32", "bfloat16", "float16"]
 WeightingKind = Literal["paper", "constant", "visual"]
 
@@ -144,6 +147,15 @@ class JointSettings(StageSettings):
     """So many crops get a Q of their own, at most a third of them held out; None: all. The others count as average."""
 
 
+class UtilitySettings(_Frozen):
+    """What the utility is taught on, in the stage `weighting`: each picture costs 35 passes of the IQA network."""
+
+    crops: NonNegativeInt = 500
+    """At most so many held-out crops; 0: no utility is taught."""
+    copies: PositiveInt = 5
+    """Of each crop, each made worse in another way."""
+
+
 class Settings(_Frozen):
     """A training run. Defaults are the paper's."""
 
@@ -171,6 +183,7 @@ class Settings(_Frozen):
     iqa: StageSettings = StageSettings()
     apan: APANSettings = APANSettings()
     joint: JointSettings = JointSettings()
+    utility: UtilitySettings = UtilitySettings()
 
     @model_validator(mode="after")
     def _leaves_epochs_in_which_the_branches_learn(self, info: ValidationInfo) -> Settings:

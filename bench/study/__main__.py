@@ -42,8 +42,8 @@ from qafm.retrieval.descriptors import read_descriptors
 from train.checkpoint import checkpoint_path
 from train.files import adopt
 from train.pipeline import train
-from train.quality import SCORES_FILE
-from train.settings import STAGES, StageName
+from train.quality.scores import SCORES_FILE
+from train.settings import StageName
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None, add_completion=False)
 
@@ -100,7 +100,7 @@ def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Con
                 if source.is_file():
                     adopt(source, folder)
         settings = plan.settings(name, seed)
-        for stage in [None] if last == STAGES[-1] else trained:
+        for stage in trained:
             train(settings, data, folder, stage=stage, resume=True, console=console)
     return folder
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from qafm.arrays import checked_array
 from qafm.errors import InvalidCheckpoint
 from qafm.quality import Quality
-from qafm.weighting.weighting import checked_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Constant:
     value: np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", checked_array(self.kind, "alpha", self.value, ()))
+        object.__setattr__(self, "value", checked_array(f"{self.kind} weighting", "alpha", self.value, ()))
         if not 0 <= self.value <= 1:
             raise InvalidCheckpoint(f"the {self.kind} weighting's alpha must be from 0 to 1, got {self.value}")
 

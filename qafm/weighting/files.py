@@ -3,6 +3,7 @@
     format  int [], 2
     kind    unicode [], "paper" or "constant"
     ...     the arrays of that kind, float32: see its class
+    utility_...   where a utility was taught, its arrays: see `qafm.utility`
 
 Format 1 had only the arrays of the paper's perceptron: a file without `format` and `kind` is read as that. A newer
 format is refused. A reader of format 1 reads the paper's perceptron from a file of format 2, and refuses other kinds.
@@ -17,6 +18,7 @@ import numpy as np
 
 from qafm.errors import InvalidCheckpoint
 from qafm.files import whole_file
+from qafm.utility import Utility
 from qafm.weighting.constant import Constant
 from qafm.weighting.perceptron import Perceptron
 from qafm.weighting.weighting import Weighting
@@ -25,10 +27,11 @@ FORMAT = 2
 KINDS: dict[str, type[Weighting]] = {kind.kind: kind for kind in (Perceptron, Constant)}
 
 
-def save_weighting(path: Path, weighting: Weighting) -> None:
+def save_weighting(path: Path, weighting: Weighting, utility: Utility | None = None) -> None:
     """Write `alpha.npz`, whole or not at all. Raises OSError."""
+    taught = utility.arrays() if utility else {}
     with whole_file(Path(path)) as file:
-        np.savez(file, format=np.array(FORMAT), kind=np.array(weighting.kind), **weighting.arrays())
+        np.savez(file, format=np.array(FORMAT), kind=np.array(weighting.kind), **weighting.arrays(), **taught)
 
 
 def load_weighting(path: Path) -> Weighting:
@@ -53,6 +56,14 @@ def load_weighting(path: Path) -> Weighting:
         )
     try:
         return kind.from_arrays({array: arrays[array] for array in kind.shapes})
+    except InvalidCheckpoint as error:
+        raise InvalidCheckpoint(f"{path}: {error}") from None
+
+
+def load_utility(path: Path) -> Utility | None:
+    """The utility in an `alpha.npz`, or None. Raises InvalidCheckpoint for a damaged file or one of its arrays."""
+    try:
+        return Utility.from_arrays(_read(Path(path)))
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error}") from None
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from qafm.arrays import checked_array
 from qafm.errors import InvalidCheckpoint
 from qafm.quality import Quality
-from qafm.weighting.weighting import checked_array
 
 HIDDEN_SIZE = 32
 
@@ -42,7 +42,7 @@ class Perceptron:
 
     def __post_init__(self) -> None:
         for name, shape in self.shapes.items():
-            object.__setattr__(self, name, checked_array(self.kind, name, getattr(self, name), shape))
+            object.__setattr__(self, name, checked_array(f"{self.kind} weighting", name, getattr(self, name), shape))
         if self.sigma <= 0:
             raise InvalidCheckpoint(f"the {self.kind} weighting's sigma must be above 0, got {self.sigma}")
 

@@ -7,7 +7,6 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from qafm.errors import InvalidCheckpoint
 from qafm.quality import Quality
 
 
@@ -31,14 +30,3 @@ class Weighting(Protocol):
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Weighting:
         """The weighting with these arrays. Raises InvalidCheckpoint where one is not finite or has another shape."""
-
-
-def checked_array(kind: str, name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`values` as float32. Raises InvalidCheckpoint where they are not finite or not of this shape."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiu" or values.shape != shape or not np.isfinite(values).all():
-        raise InvalidCheckpoint(
-            f"the {kind} weighting's {name} must be finite numbers of shape {list(shape)}, got {values.dtype} of shape "
-            f"{list(values.shape)}: {values.ravel()[:4]}"
-        )
-    return values.astype(np.float32)

@@ -50,16 +50,21 @@ def test_what_quality_tells_is_measured_on_held_out_people(finished, tmp_path):
     quality = quality_of(tmp_path / "models")
     counts = {kind: about["n"] for kind, about in quality.items() if kind != "discard"}
     assert set(counts) == set(EVERY_KIND)
+    assert set(quality["blur"]["spearman"]) == {"identifiability", "scatter", "utility"}
+    served = read_config(tmp_path / "models/qafm/config.pbtxt")
+    assert "UTILITY" in [output.name for output in served.output]
     assert sum(counts.values()) == json.loads((finished / "data.json").read_text())["held_out_crops"]
-    assert set(quality["blur"]["spearman"]) == {"identifiability", "scatter"}
 
 
-def test_without_the_data_the_export_goes_on_and_says_so(dataset, finished, tmp_path):
+def test_without_the_data_or_a_utility_the_export_goes_on_and_says_so(dataset, finished, tmp_path):
     moved = dataset.rename(dataset.with_name("moved"))
+    (finished / "utility.npz").unlink()
     try:
         done = export(finished, "--repository", tmp_path / "models")
         assert done.exit_code == 0 and "what quality tells is not checked" in done.output
         assert quality_of(tmp_path / "models") is None
+        for name in ("alpha", "qafm"):
+            assert "UTILITY" not in (tmp_path / "models" / name / "config.pbtxt").read_text()
         # Named, it must be there.
         assert export(finished, "--repository", tmp_path / "models", "--data", dataset).exit_code == 2
     finally:

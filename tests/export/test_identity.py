@@ -25,7 +25,7 @@ from export.repository import TEMPLATE
 from export.variants import read_config
 from qafm.contract import ENSEMBLES, GRAPHS, QAFM, QAFM_FIXED_ALPHA
 from qafm.manifest import Manifest
-from qafm.weighting import load_weighting
+from qafm.weighting import load_utility, load_weighting
 from train.settings import load_preset, save_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,15 +83,22 @@ def test_the_manifest_travels_in_both_ensembles_and_the_template_stays_as_it_was
 
 @exports
 def test_another_weighting_is_another_model_where_alpha_is_not_given(exported_repository):
-    weighting = load_weighting(exported_repository / "alpha" / "1" / "alpha.npz")
+    path = exported_repository / "alpha" / "1" / "alpha.npz"
+    weighting, utility = load_weighting(path), load_utility(path)
     precisions = dict.fromkeys(GRAPHS, "fp32")
 
-    def fingerprints(chosen):
-        return manifest_of(exported_repository, chosen, precisions, origin={}, gates={}).fingerprints
+    def fingerprints(*chosen):
+        return manifest_of(exported_repository, *chosen, precisions, origin={}, gates={}).fingerprints
 
-    same, other = fingerprints(weighting), fingerprints(replace(weighting, b2=weighting.b2 + 1))
+    same = fingerprints(weighting, utility)
     assert same == manifests(exported_repository)[QAFM].fingerprints
-    assert other[QAFM] != same[QAFM] and other[QAFM_FIXED_ALPHA] == same[QAFM_FIXED_ALPHA]
+    for others in (
+        (replace(weighting, b2=weighting.b2 + 1), utility),
+        (weighting, replace(utility, offset=utility.offset + 1)),
+        (weighting, None),
+    ):
+        other = fingerprints(*others)
+        assert other[QAFM] != same[QAFM] and other[QAFM_FIXED_ALPHA] == same[QAFM_FIXED_ALPHA]
 
 
 @exports
@@ -105,7 +112,7 @@ def test_another_graph_for_tensorrt_is_another_model(exported_repository, tmp_pa
     for content in (None, b"one dialect", b"another"):
         if content:
             (repository / "iqa" / "1" / "tensorrt.onnx").write_bytes(content)
-        names.append(manifest_of(repository, weighting, precisions, origin={}, gates={}).model(QAFM))
+        names.append(manifest_of(repository, weighting, None, precisions, origin={}, gates={}).model(QAFM))
     assert len(set(names)) == 3
 
 

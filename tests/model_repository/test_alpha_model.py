@@ -9,6 +9,7 @@ import tests.support.pb_utils_stand_in as pb
 from qafm.quality import measure
 from qafm.weighting import save_weighting
 from qafm.weighting.perceptron import Perceptron
+from tests.support.seeded_repository import seeded_utility
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
 rng = np.random.default_rng(0)
@@ -20,12 +21,14 @@ WEIGHTING = Perceptron(
     mu=np.array(60.0),
     sigma=np.array(5.0),
 )
+UTILITY = seeded_utility()
+OUTPUTS = ["IDENTIFIABILITY", "ALPHA", "SCATTER", "UTILITY"]
 
 
 @pytest.fixture
 def model(tmp_path):
     (tmp_path / "1").mkdir()
-    save_weighting(tmp_path / "1" / "alpha.npz", WEIGHTING)
+    save_weighting(tmp_path / "1" / "alpha.npz", WEIGHTING, UTILITY)
     model = pb.load(TEMPLATE / "alpha" / "1" / "model.py").TritonPythonModel()
     model.initialize({"model_repository": str(tmp_path), "model_version": "1"})
     return model
@@ -36,7 +39,7 @@ def features(count: int) -> np.ndarray:
 
 
 def request(batch: np.ndarray, outputs: list[str] | None = None) -> pb.InferenceRequest:
-    return pb.InferenceRequest({"FEATURES": batch}, outputs or ["IDENTIFIABILITY", "ALPHA", "SCATTER"])
+    return pb.InferenceRequest({"FEATURES": batch}, outputs or OUTPUTS)
 
 
 def test_answers_are_those_of_the_library(model):
@@ -48,15 +51,17 @@ def test_answers_are_those_of_the_library(model):
             "IDENTIFIABILITY": (np.float32, (len(batch), 1)),
             "ALPHA": (np.float32, (len(batch), 1)),
             "SCATTER": (np.float32, (len(batch), 34)),
+            "UTILITY": (np.float32, (len(batch), 1)),
         }
         for row, views in enumerate(batch):
             quality = measure(views)
             assert outputs["IDENTIFIABILITY"][row, 0] == np.float32(quality.identifiability)
             assert outputs["ALPHA"][row, 0] == np.float32(WEIGHTING.alpha(quality))
             np.testing.assert_array_equal(outputs["SCATTER"][row], quality.scatter)
+            assert outputs["UTILITY"][row, 0] == np.float32(UTILITY.of(quality))
 
 
-@pytest.mark.parametrize("wanted", ["IDENTIFIABILITY", "ALPHA", "SCATTER"])
+@pytest.mark.parametrize("wanted", OUTPUTS)
 def test_returns_only_what_is_asked_for(model, wanted):
     (response,) = model.execute([request(features(1), [wanted])])
     assert list(response.outputs()) == [wanted]
@@ -93,6 +98,15 @@ def test_what_nobody_foresaw_fails_its_request_alone(model, monkeypatch):
 def test_the_zeros_of_the_warm_up_have_an_answer(model):
     (response,) = model.execute([request(np.zeros((1, 35, 2048), np.float32))])
     assert all(np.isfinite(values).all() for values in response.outputs().values())
+
+
+def test_without_a_utility_the_rest_is_answered(tmp_path):
+    (tmp_path / "1").mkdir()
+    save_weighting(tmp_path / "1" / "alpha.npz", WEIGHTING)
+    model = pb.load(TEMPLATE / "alpha" / "1" / "model.py").TritonPythonModel()
+    model.initialize({"model_repository": str(tmp_path), "model_version": "1"})
+    (response,) = model.execute([request(features(1), OUTPUTS[:3])])
+    assert list(response.outputs()) == OUTPUTS[:3]
 
 
 def test_weights_that_are_missing_fail_the_load(tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from export.repository import install
+from qafm.utility import Utility
 from train.networks import Networks
 from train.settings import NetworkSettings, load_preset
 
@@ -26,7 +28,14 @@ def seeded_networks(seed: int = 0, network: NetworkSettings | None = None) -> Ne
     return networks
 
 
+def seeded_utility(seed: int = 0) -> Utility:
+    """One whose answers vary with the picture."""
+    generator = np.random.default_rng(seed)
+    drawn = {name: generator.normal(size=shape) for name, shape in Utility.shapes.items()}
+    return Utility(**drawn | {"spread": 1 + np.abs(drawn["spread"]), "linear": drawn["linear"] / 40})
+
+
 def make_seeded_repository(directory: Path, seed: int = 0) -> Path:
     """Install a repository into `directory` and return its path. Another seed is another model."""
-    install(seeded_networks(seed), directory, {"run": "seeded, untrained"})
+    install(seeded_networks(seed), directory, {"run": "seeded, untrained"}, utility=seeded_utility(seed))
     return directory

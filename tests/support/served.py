@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import tritonclient.grpc as grpc
 
-from qafm.contract import ALPHA, IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, SCATTER, Tensor
+from qafm.contract import ALPHA, IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, SCATTER, UTILITY, Tensor
 
-OPTIONAL = {"alpha": (SCATTER,), QAFM: (SCATTER,)}
+OPTIONAL = {"alpha": (UTILITY, SCATTER), QAFM: (UTILITY, SCATTER)}
 """The optional outputs that the template serves, by model."""
 
 

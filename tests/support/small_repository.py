@@ -27,7 +27,7 @@ from qafm.contract import (
     graph_path,
 )
 from qafm.weighting import save_weighting
-from tests.support.seeded_repository import seeded_networks
+from tests.support.seeded_repository import seeded_networks, seeded_utility
 
 STEP = 16
 """Every so many pixels are looked at, across and down."""
@@ -36,10 +36,10 @@ STEP = 16
 def make_small_repository(directory: Path, seed: int = 0) -> Path:
     """A repository as the exporter writes it, made within seconds; return its path. Another seed is another model."""
     networks = seeded_networks(seed)
-    weighting = networks.weighting.served()
+    weighting, utility = networks.weighting.served(), seeded_utility(seed)
     shutil.copytree(TEMPLATE, directory, ignore=NOT_SERVED)
     write_variants(directory)
-    save_weighting(directory / "alpha" / "1" / ALPHA_FILE, weighting)
+    save_weighting(directory / "alpha" / "1" / ALPHA_FILE, weighting, utility)
     write_graph(FUSION, graph_modules(networks)[FUSION], graph_path(directory, FUSION))
     for model, source, outputs in (
         ("apn", CROP, (VISUAL,)),
@@ -49,7 +49,7 @@ def make_small_repository(directory: Path, seed: int = 0) -> Path:
         onnx.save(_pixels_times_a_matrix(source, outputs, seed), graph_path(directory, model))
     precisions = dict.fromkeys(GRAPHS, "fp32")
     origin = {"run": f"small, seed {seed}"}
-    write_manifest(directory, manifest_of(directory, weighting, precisions, origin=origin, gates={}))
+    write_manifest(directory, manifest_of(directory, weighting, utility, precisions, origin=origin, gates={}))
     return directory
 
 

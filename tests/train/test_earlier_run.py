@@ -78,6 +78,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module, *, buffers: bool = True) 
 def test_a_refit_keeps_what_quality_rests_on_and_trains_the_branches_again(earlier, refit):
     before, after = load_networks(earlier), load_networks(refit)
     assert same(before.iqa, after.iqa) and same(before.weighting, after.weighting)
+    assert (earlier / "utility.npz").read_bytes() == (refit / "utility.npz").read_bytes()
     assert not same(before.apn, after.apn, buffers=False)
     assert not same(before.apan, after.apan, buffers=False)
     assert not same(before.fusion, after.fusion, buffers=False)

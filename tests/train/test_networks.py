@@ -123,7 +123,7 @@ def test_the_descriptor_has_unit_length_and_alpha_one_ignores_the_semantic_vecto
 
 
 def quality(q: float) -> Quality:
-    return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32))
+    return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32), np.zeros(2048))
 
 
 LEARNT = sorted(set(get_args(WeightingKind)) - {"visual"})

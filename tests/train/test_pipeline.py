@@ -23,7 +23,8 @@ from train.batches import Batches, identity_batches
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import load_training_data
 from train.pipeline import train
-from train.settings import Settings, load_preset, save_settings
+from train.quality.lessons import load_utility
+from train.settings import Settings, UtilitySettings, load_preset, save_settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
@@ -390,6 +391,29 @@ def test_training_a_stage_again_forgets_what_was_made_from_it(dataset, finished,
     train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
     assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["iqa.best.pt", "iqa.pt"]
     assert not (tmp_path / "identifiability.npz").exists()
+    assert not (tmp_path / "utility.npz").exists()
+
+
+def test_the_utility_is_taught_by_the_finished_networks_and_the_same_at_each_time(dataset, finished, tmp_path):
+    taught = load_utility(finished)
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "utility.npz").unlink()
+    train(SETTINGS, dataset, run, stage="weighting", console=QUIET)
+    for name, values in load_utility(run).arrays().items():
+        np.testing.assert_allclose(values, taught.arrays()[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    (run / "utility.npz").write_bytes(b"PK")
+    with pytest.raises(InvalidCheckpoint, match=r"utility\.npz: damaged .*--stage weighting"):
+        load_utility(run)
+    # Trained without: none is served.
+    without = SETTINGS.model_copy(update={"utility": UtilitySettings(crops=0)})
+    (run / "utility.npz").unlink()
+    save_settings(without, run / "settings.yaml")
+    train(without, dataset, run, stage="weighting", console=QUIET)
+    assert load_utility(run) is None
+    checkpoint_path(run, "joint").unlink()
+    with pytest.raises(InvalidCheckpoint, match=r"joint\.pt: no such checkpoint"):
+        train(SETTINGS, dataset, run, stage="weighting", console=QUIET)
 
 
 def test_metrics_have_one_line_a_step_and_one_a_validation(dataset, finished, tmp_path):

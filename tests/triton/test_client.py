@@ -94,7 +94,7 @@ def test_the_descriptors_of_an_evaluation(evaluation, dataset):
     np.testing.assert_allclose(np.linalg.norm(gallery.descriptors, axis=1), 1, rtol=1e-5)
     assert set(gallery.arrays()) == {
         *("descriptors", "pids", "camids", "paths"),
-        *("alpha", "identifiability", "scatter", "visual", "semantic", "attributes"),
+        *("alpha", "identifiability", "scatter", "utility", "visual", "semantic", "attributes"),
     }
     assert -1 not in gallery.pids and 0 in gallery.pids
 

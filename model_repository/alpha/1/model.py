@@ -1,19 +1,20 @@
-"""Triton model `alpha`: features of the 35 views to the identifiability Q, the scatter and the fusion weight α."""
+"""Triton model `alpha`: features of the 35 views to the identifiability Q, the scatter, the utility and α."""
 
 from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from qafm.contract import ALPHA, ALPHA_FILE, FEATURES, IDENTIFIABILITY, SCATTER
+from qafm.contract import ALPHA, ALPHA_FILE, FEATURES, IDENTIFIABILITY, SCATTER, UTILITY
 from qafm.quality import measure
 from qafm.serving import respond
-from qafm.weighting import load_weighting
+from qafm.weighting import load_utility, load_weighting
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        self._weighting = load_weighting(Path(args["model_repository"]) / args["model_version"] / ALPHA_FILE)
+        path = Path(args["model_repository"]) / args["model_version"] / ALPHA_FILE
+        self._weighting, self._utility = load_weighting(path), load_utility(path)
 
     def execute(self, requests):
         return respond(requests, self._outputs, model="alpha", pb_utils=pb_utils)
@@ -31,4 +32,6 @@ class TritonPythonModel:
             SCATTER.name: [quality.scatter for quality in qualities],
             ALPHA.name: [[self._weighting.alpha(quality)] for quality in qualities],
         }
+        if self._utility:  # without one, the configuration has no such output
+            values[UTILITY.name] = [[self._utility.of(quality)] for quality in qualities]
         return [pb_utils.Tensor(name, np.array(values[name], np.float32)) for name in request.requested_output_names()]

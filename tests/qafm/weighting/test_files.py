@@ -25,7 +25,7 @@ PAPER = Perceptron(
     sigma=np.array(0.66),
 )
 WEIGHTINGS = (PAPER, Constant(np.array(0.3)))
-SOME = Quality(10.5, np.zeros(34, np.float32))
+SOME = Quality(10.5, np.zeros(34, np.float32), np.zeros(2048))
 
 
 @pytest.fixture

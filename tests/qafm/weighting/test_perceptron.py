@@ -12,7 +12,7 @@ from qafm.weighting.perceptron import HIDDEN_SIZE, Perceptron
 
 
 def quality(q: float) -> Quality:
-    return Quality(q, np.zeros(34, np.float32))
+    return Quality(q, np.zeros(34, np.float32), np.zeros(2048))
 
 
 def perceptron(seed: int = 0) -> Perceptron:

@@ -1,0 +1,112 @@
+"""What a utility is taught on: held-out crops as they are and made worse, described by the finished networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from qafm.datasets.crops import Crop
+from qafm.datasets.degradations import Degradation
+from qafm.errors import InvalidCheckpoint
+from qafm.perturbations import views
+from qafm.quality import measure
+from qafm.utility import Utility, direction, numbers
+from synthetic.degradation import EVERY_KIND
+from train.data import CropFiles, readable
+from train.files import whole_file
+from train.networks import Networks, Pixels
+from train.precision import autocast
+from train.quality.spoilt import Spoilt
+from train.quality.utility import Lessons
+from train.settings import LAST_STAGE, Settings, UtilitySettings
+
+UTILITY_FILE = "utility.npz"
+"""The utility of a run, its arrays as `alpha.npz` has them."""
+_AS_IT_IS = Degradation("none", 0.0)
+_WEAKEST = 0.05
+
+
+def draw_pictures(crops: Sequence[Crop], settings: UtilitySettings, seed: int) -> list[Spoilt]:
+    """Crops drawn by `seed`, each as it is and then its copies, by other kinds of degradation as long as there are."""
+    generator = np.random.default_rng(seed)
+    taken = [crops[row] for row in np.sort(generator.permutation(len(crops))[: settings.crops])]
+    pictures = []
+    for crop in taken:
+        pictures.append(Spoilt(crop, _AS_IT_IS, 0))
+        kinds = generator.permutation(EVERY_KIND).tolist()
+        for place in range(settings.copies):
+            degradation = Degradation(kinds[place % len(kinds)], float(generator.uniform(_WEAKEST, 1)))
+            pictures.append(Spoilt(crop, degradation, int(generator.integers(2**32))))
+    return pictures
+
+
+def learn(
+    networks: Networks, pictures: Sequence[Spoilt], *, settings: Settings, fabric: Fabric, console: Console
+) -> Lessons:
+    """Describe pictures as they are served, in this process alone; α is that of the mean Q, for all.
+
+    Raises InvalidDataset where a crop cannot be read.
+    """
+    device, pixels = fabric.device, Pixels().to(fabric.device)
+    for network in vars(networks).values():
+        network.to(device, memory_format=torch.channels_last).eval()
+    loader = DataLoader(_Views(pictures), batch_size=None, num_workers=settings.workers)
+    qualities, vectors = [], []
+    with torch.inference_mode():
+        for seen in track(readable(loader), "    utility", total=len(pictures), console=console):
+            crops = pixels(seen.to(device))
+            with autocast(settings.precision, device):
+                features, visual, (semantic, _) = networks.iqa(crops), networks.apn(crops[:1]), networks.apan(crops[:1])
+            qualities.append(measure(features.float().cpu().numpy()))
+            vectors.append((visual.float(), semantic.float()))
+        mean_q = torch.tensor([np.mean([quality.identifiability for quality in qualities])], device=device)
+        alpha = networks.weighting(mean_q.float())
+        descriptors = torch.cat([networks.fusion(*each, alpha) for each in vectors]).cpu().numpy()
+    first = [row for row, picture in enumerate(pictures) if picture.degradation == _AS_IT_IS]
+    return Lessons(
+        numbers=np.stack([numbers(quality) for quality in qualities]),
+        directions=np.stack([direction(quality) for quality in qualities]),
+        descriptors=descriptors,
+        pids=np.array([picture.crop.pid for picture in pictures]),
+        whole=np.repeat(first, np.diff([*first, len(pictures)])),
+        kinds=np.array([picture.degradation.kind for picture in pictures]),
+        strengths=np.array([picture.degradation.strength for picture in pictures]),
+    )
+
+
+def save_utility(run: Path, utility: Utility) -> None:
+    with whole_file(run / UTILITY_FILE) as file:
+        np.savez(file, **utility.arrays())
+
+
+def load_utility(run: Path) -> Utility | None:
+    """The utility of a run, or None where none was taught. Raises InvalidCheckpoint for a damaged file."""
+    path = run / UTILITY_FILE
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Utility.from_arrays(dict(stored))
+    except Exception as error:  # zipfile, zlib and NumPy share no type for a damaged file
+        raise InvalidCheckpoint(
+            f"{path}: damaged or not a utility ({error}); teach it again: --stage {LAST_STAGE}"
+        ) from error
+
+
+class _Views(CropFiles):
+    """The 35 views of each picture, uint8 [35,384,128,3]."""
+
+    def __init__(self, pictures: Sequence[Spoilt]) -> None:
+        super().__init__([picture.crop for picture in pictures])
+        self.pictures = pictures
+
+    def read(self, key: int) -> Tensor:
+        return torch.from_numpy(views(self.pictures[key].picture()))
