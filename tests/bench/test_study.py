@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import yaml
 from typer.testing import CliRunner
 
 from bench.study.__main__ import app
-from bench.study.recipes import load_plan, merge
+from bench.study.recipes import PLAN, load_plan, merge
 from bench.study.results import (
     Origin,
+    digest_of,
     gain,
     mean,
     read_results,
@@ -28,21 +30,45 @@ from tests.support.short_run import SETTINGS
 from train.checkpoint import load_networks
 from train.settings import load_preset, save_settings
 
+ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "# settings abc people def"
 
 
-def test_every_recipe_of_the_plan_has_settings_of_its_own():
-    plan = load_plan()
-    whole = plan.settings("sum", 3)
-    assert whole == load_preset("study", seed=3)
+@pytest.mark.parametrize("path", [PLAN, PLAN.with_name("groups.yaml"), PLAN.with_name("pretrained.yaml")])
+def test_every_recipe_of_a_plan_has_settings_of_its_own(path):
+    plan = load_plan(path)
+    first, *_ = plan.recipes
+    whole = plan.settings(first, 3)
     for name, recipe in plan.recipes.items():
-        assert (plan.settings(name, 3) == whole) == (not recipe.change), name
+        assert (plan.settings(name, 3) == whole) == (name == first or not recipe.change), name
         assert recipe.like is None or plan.recipe(recipe.like).like is None
+    assert load_plan().settings("sum", 3) == load_preset("study", seed=3)
+
+
+def test_the_stages_of_a_recipe():
+    plan = load_plan(PLAN.with_name("groups.yaml"))
     assert plan.recipe("no-neck").stages("joint") == (("iqa", "apan"), ("joint",))
-    assert plan.recipe("apan-alone").stages("apan") == (("iqa", "apan"), ())
+    assert plan.recipe("no-ibn").stages("joint") == ((), ("iqa", "apan", "joint"))
     # Asked for less than it trains.
     assert plan.recipe("sum").stages("apan") == ((), ("iqa", "apan"))
     assert plan.recipe("apan-priors").stages("iqa") == (("iqa",), ())
+    assert load_plan().recipe("apan-alone").stages("apan") == (("iqa", "apan"), ())
+
+
+@pytest.mark.parametrize(
+    ("folder", "plan"),
+    [("study", "groups.yaml"), ("study/groups", "groups.yaml"), ("study/pretrained", "pretrained.yaml")],
+)
+def test_what_is_kept_is_of_the_recipes_that_it_is_named_after(folder, plan):
+    """The published results, by the digest of their settings; those of baselines say what made them."""
+    plan, checked = load_plan(PLAN.with_name(plan)), 0
+    for path in (ROOT / "docs" / folder).glob("*-[0-9].csv"):
+        name, seed = path.stem.rsplit("-", 1)
+        if not name.startswith("torchreid"):
+            settings = plan.settings(name, int(seed))
+            assert path.read_text().split()[2] == digest_of(plan.recipe(name).described(settings)), path.name
+            checked += 1
+    assert checked >= 2
 
 
 def test_settings_are_merged_group_by_group():
