@@ -13,6 +13,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from qafm import weighting
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
 from qafm.errors import InvalidCheckpoint
@@ -93,9 +94,8 @@ def load_utility(run: Path) -> Utility | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Utility.from_arrays(dict(stored))
-    except Exception as error:  # zipfile, zlib and NumPy share no type for a damaged file
+        return weighting.load_utility(path)
+    except InvalidCheckpoint as error:
         raise InvalidCheckpoint(
             f"{path}: damaged or not a utility ({error}); teach it again: --stage {LAST_STAGE}"
         ) from error
