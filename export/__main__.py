@@ -20,8 +20,8 @@ from export.repository import DEFAULT_REPOSITORY, install
 from export.samples import load_data, load_samples
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
-from train.quality.lessons import load_utility
 from train.quality.spoilt import Spoilt
+from train.quality.teaching import load_fitted_weighting, load_utility
 
 
 def main(
@@ -61,6 +61,7 @@ def main(
             networks,
             repository,
             origin_of(run, best=best, flip=flip),
+            weighting=load_fitted_weighting(run),
             utility=load_utility(run),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
@@ -72,11 +73,7 @@ def main(
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
-    table = Table("output", "largest difference", "allowed", title="ONNX Runtime against PyTorch")
-    for name, difference in manifest.content["differences"].items():
-        relative = " of the largest value" if difference["relative"] else ""
-        table.add_row(name, f"{difference['measured']:.1e}{relative}", f"{difference['allowed']:.0e}")
-    console.print(table)
+    console.print(_parity_table(manifest.content))
     if "fidelity" in manifest.content:
         console.print(_fidelity_table(manifest.content))
     if manifest.content["quality"]:
@@ -84,6 +81,14 @@ def main(
         for warning in misleading(manifest.content["quality"]):
             console.print(f"[bold red]warning:[/] {warning}. Do not trust it there.")
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
+
+
+def _parity_table(manifest: Mapping[str, Any]) -> Table:
+    table = Table("output", "largest difference", "allowed", title="ONNX Runtime against PyTorch")
+    for name, difference in manifest["differences"].items():
+        relative = " of the largest value" if difference["relative"] else ""
+        table.add_row(name, f"{difference['measured']:.1e}{relative}", f"{difference['allowed']:.0e}")
+    return table
 
 
 def _fidelity_table(manifest: Mapping[str, Any]) -> Table:

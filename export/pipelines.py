@@ -66,9 +66,16 @@ class Pipeline(ABC):
 class TorchPipeline(Pipeline):
     """The trained networks as they are, float32, eager. flip: as `export.graphs.graph_modules` has it."""
 
-    def __init__(self, networks: Networks, *, utility: Utility | None = None, flip: bool = False) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        weighting: Weighting | None = None,
+        utility: Utility | None = None,
+        *,
+        flip: bool = False,
+    ) -> None:
         self.modules = graph_modules(networks, flip=flip)
-        self.weighting, self.utility = networks.weighting.served(), utility
+        self.weighting, self.utility = weighting or networks.weighting.served(), utility
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec = MODELS[model]

@@ -25,7 +25,7 @@ from qafm.contract import ALPHA_FILE, GRAPHS, REQUIRED, TENSORRT_GRAPH_FILE, UTI
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
 from qafm.utility import Utility
-from qafm.weighting import save_weighting
+from qafm.weighting import Weighting, save_weighting
 from train.networks import Networks
 from train.quality.spoilt import Spoilt
 
@@ -40,6 +40,7 @@ def install(
     repository: Path,
     origin: dict[str, Any],
     *,
+    weighting: Weighting | None = None,
     utility: Utility | None = None,
     precisions: Mapping[str, Precision] | None = None,
     samples: Samples | None = None,
@@ -50,10 +51,11 @@ def install(
 ) -> Manifest:
     """Export networks into a copy of the template at `repository`, and return the manifest that went with them.
 
-    `origin` says where the networks come from; it becomes part of the manifest. Without a `utility` the models lack
-    that output. `precisions` is by model, float32 where it has none; anything else needs `samples`. What quality tells
-    is measured on the `spoilt` pictures, if there are any. With `tensorrt`, int8 graphs are written in its dialect as
-    well. With `flip` both branches see each picture together with its mirror image, which the origin should say.
+    `origin` says where the networks come from; it becomes part of the manifest. A `weighting` replaces the one of the
+    networks. Without a `utility` the models lack that output. `precisions` is by model, float32 where it has none;
+    anything else needs `samples`. What quality tells is measured on the `spoilt` pictures, if there are any. With
+    `tensorrt`, int8 graphs are written in its dialect as well. With `flip` both branches see each picture together
+    with its mirror image, which the origin should say.
     An earlier repository at that place, or at the end of a link there, is replaced as a whole, and only once the new
     one has passed its gates.
     Raises ExportRefused where it does not, InvalidSettings where `repository` is something else or samples are needed.
@@ -63,6 +65,7 @@ def install(
     if reduced and samples is None:
         raise InvalidSettings(f"precision of {', '.join(reduced)}: expected samples to calibrate and to judge it with")
     console = console or Console(quiet=True)
+    weighting = weighting or networks.weighting.served()
     # A link stays one: whoever serves its target gets the new models.
     repository = repository.resolve()
     _check_replaceable(repository)
@@ -70,7 +73,6 @@ def install(
     with tempfile.TemporaryDirectory(dir=repository.parent, prefix=".export-") as folder:
         # Beside its destination, so that moving it there is a rename.
         staged, exact = Path(folder) / "new", Path(folder) / "float32"
-        weighting = networks.weighting.served()
         shutil.copytree(TEMPLATE, staged, ignore=NOT_SERVED)
         write_variants(staged)
         save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting, utility)
@@ -79,7 +81,7 @@ def install(
         with console.status("exporting and comparing with PyTorch"):
             for name, module in graph_modules(networks, flip=flip).items():
                 write_graph(name, module, graph_path(staged, name))
-            differences = check_parity(TorchPipeline(networks, utility=utility, flip=flip), OnnxPipeline(staged))
+            differences = check_parity(TorchPipeline(networks, weighting, utility, flip=flip), OnnxPipeline(staged))
         gates: dict[str, Any] = {"differences": _judged(differences)}
         if reduced:
             shutil.copytree(staged, exact)

@@ -4,7 +4,8 @@ RUN/settings.yaml            the resolved settings
 RUN/iqa.pt apan.pt joint.pt  one checkpoint a stage, replaced as a whole after each epoch
 RUN/iqa.best.pt ...          the networks of the epoch with the best validation mAP, the later of equals
 RUN/data.json                what it was trained on: name, folder, counts, fingerprint
-RUN/identifiability.npz      Q of the training and held-out crops, as many as `joint.q_crops` says
+RUN/identifiability.npz      where α reads it, Q of the training and held-out crops, as many as `joint.q_crops` says
+RUN/weighting.npz utility.npz   what the stage `weighting` learnt: see `train.quality.teaching`
 RUN/metrics.jsonl            one line a step, one more an epoch with its validation
 RUN/tensorboard/             the same as curves
 """

@@ -18,7 +18,7 @@ from train.checkpoint import (
 )
 from train.data import TrainingData, load_training_data
 from train.files import adopt
-from train.networks.weighting import TrainableWeighting
+from train.networks.weighting import TrainableWeighting, build_weighting
 from train.quality.scores import SCORES_FILE
 from train.settings import Settings, StageName
 from train.stages.stage import Stage
@@ -50,7 +50,7 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
     if settings.refits:
         folder = Path(settings.refits)
         _require_finished(folder)
-        if not _kept(folder)[1].is_file():
+        if build_weighting(settings.joint.weighting).reads_q and not (folder / SCORES_FILE).is_file():
             raise InvalidCheckpoint(f"{folder}: it has no {SCORES_FILE}, the Q of its crops, which a refit keeps")
         if (earlier := load_run_settings(folder)).refits:
             raise InvalidCheckpoint(f"{folder}: refits {earlier.refits} itself; name that run")
@@ -72,17 +72,14 @@ def original_split(root: Path, settings: Settings) -> TrainingData:
 
 
 def adopt_quality(run: Path, earlier: Path) -> None:
-    """Copy what a refit keeps into its folder: the finished IQA stage and every Q that is known.
+    """Copy what a refit keeps into its folder: the finished IQA stage, and where α reads it every Q that is known.
 
     What is there already stays: the later stages of the folder were trained on it.
     """
     run.mkdir(parents=True, exist_ok=True)
-    for source in _kept(earlier):
-        adopt(source, run)
-
-
-def _kept(earlier: Path) -> tuple[Path, Path]:
-    return checkpoint_path(earlier, QUALITY_STAGE), earlier / SCORES_FILE
+    for source in (checkpoint_path(earlier, QUALITY_STAGE), earlier / SCORES_FILE):
+        if source.is_file():
+            adopt(source, run)
 
 
 def trained_weighting(earlier: Path) -> TrainableWeighting:

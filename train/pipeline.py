@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from qafm.datasets.crops import Crop
 from qafm.errors import InvalidCheckpoint, InvalidSettings
 from train.batches import Batches
 from train.checkpoint import (
@@ -22,7 +19,6 @@ from train.checkpoint import (
     checkpoint_path,
     load_checkpoint,
     load_finished_checkpoint,
-    load_networks,
     load_run_settings,
 )
 from train.data import TrainingData, load_training_data
@@ -34,15 +30,15 @@ from train.earlier_run import (
     start_from,
     trained_weighting,
 )
-from train.files import adopt, whole_file
+from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
 from train.networks import IQA, Trunk, build_apan, build_trunk
 from train.networks.apan import attribute_priors
+from train.networks.weighting import build_weighting
 from train.precision import require_precision, usable_precision
-from train.quality.lessons import UTILITY_FILE, draw_pictures, learn, save_utility
-from train.quality.scores import crops_to_score, forget_scores, score_crops
-from train.quality.utility import correlations, teach, worth
+from train.quality.scores import Scores, crops_to_score, forget_scores, score_crops
+from train.quality.teaching import forget_quality, is_taught, teach_quality
 from train.settings import LAST_STAGE, STAGES, Settings, StageName, save_settings
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
@@ -107,31 +103,9 @@ def train(
         # Its batches end here, and their workers: found later by a worker of the next stage, these cannot be ended.
         gc.collect()
     if stage in (None, LAST_STAGE):
-        if fabric.is_global_zero and not (resume and (run / UTILITY_FILE).is_file()):
-            _teach_utility(fitted, data, run, fabric, console)
+        if fabric.is_global_zero and not (resume and is_taught(run, settings)):
+            teach_quality(fitted, data, run, fabric, console)
         fabric.barrier()
-
-
-def _teach_utility(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> None:
-    """A refit keeps the one of its run: it reads the IQA network, and the branches have seen who would teach it."""
-    if settings.refits:
-        if (kept := Path(settings.refits) / UTILITY_FILE).is_file():
-            adopt(kept, run)
-        return
-    if not settings.utility.crops:
-        return
-    pictures = draw_pictures(data.held_out, settings.utility, settings.seed)
-    lessons = learn(load_networks(run), pictures, settings=settings, fabric=fabric, console=console)
-    if not np.isfinite(worth(lessons)).any():
-        console.print("[yellow]warning:[/] no utility: none of the held-out people has two pictures to be found by")
-        return
-    save_utility(run, teach(lessons))
-    told = ", ".join(f"{kind} {told:+.2f}" for kind, told in correlations(lessons).items())
-    console.print(
-        f"utility: taught by {len(pictures)} pictures. Its rank correlation with how badly pictures of people are "
-        f"degraded who did not teach it: {told or 'too few people to say'}",
-        soft_wrap=True,
-    )
 
 
 def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
@@ -221,7 +195,7 @@ def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
         forget_metrics(run, name)
     if stage == "iqa":
         forget_scores(run)
-    (run / UTILITY_FILE).unlink(missing_ok=True)
+    forget_quality(run)
 
 
 def _build(
@@ -240,37 +214,33 @@ def _fresh(
         return IQAStage(settings, fabric, len(data.pids))
     if name == "apan":
         return APANStage(settings, fabric, _first_trunk(settings, run), data.attributes)
-    iqa = IQA(build_trunk(settings.network))
-    load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
     apan = build_apan(build_trunk(settings.network), settings.network)
     apan_stage = load_finished_checkpoint(run, "apan")
     apan_stage.restore({"apan": apan})
-
-    scored = original_split(data.folder, settings) if settings.refits else data
-    trained, held_out = crops_to_score(scored, settings.joint.q_crops, settings.seed)
-    crops = [*trained, *held_out]
-    scores = score_crops(iqa, crops, run, settings=settings, fabric=fabric, console=console)
-    score_of = dict(zip(crops, scores.tolist(), strict=True))
-    unseen = scores[len(trained) :]
+    reads_q = build_weighting(settings.joint.weighting).reads_q
+    scores = _scores(settings, data, run, fabric, console) if reads_q else Scores.unread(data)
     return JointStage(
         settings,
         fabric,
         identities=len(data.pids),
         apn_trunk=_first_trunk(settings, run),
         apan=apan,
-        q=_in_order(data.crops, score_of),
-        held_out_q=_in_order(data.held_out, score_of),
-        mu=float(unseen.mean()),
-        sigma=float(unseen.std()),
+        **vars(scores),
         apan_optimizer=apan_stage.optimizers["apan"],
         priors=attribute_priors(data.attributes),
         weighting=trained_weighting(Path(settings.refits)) if settings.refits else None,
     )
 
 
-def _in_order(crops: Sequence[Crop], score_of: Mapping[Crop, float]) -> np.ndarray:
-    """float32 [N], the score of each crop, NaN where it has none."""
-    return np.array([score_of.get(crop, np.nan) for crop in crops], dtype=np.float32)
+def _scores(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> Scores:
+    """Q by the finished IQA network, of as many crops as the settings say."""
+    iqa = IQA(build_trunk(settings.network))
+    load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
+    scored = original_split(data.folder, settings) if settings.refits else data
+    trained, held_out = crops_to_score(scored, settings.joint.q_crops, settings.seed)
+    crops = [*trained, *held_out]
+    found = score_crops(iqa, crops, run, settings=settings, fabric=fabric, console=console)
+    return Scores.of(data, dict(zip(crops, found.tolist(), strict=True)), unseen=found[len(trained) :])
 
 
 def _first_trunk(settings: Settings, run: Path) -> Trunk:

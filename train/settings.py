@@ -21,7 +21,7 @@ StageName = Literal["iqa", "apan", "joint"]
 LAST_STAGE = "weighting"
 """After them: what is fitted to the finished networks."""
 Precision = Literal["float32", "bfloat16", "float16"]
-WeightingKind = Literal["paper", "constant", "visual"]
+WeightingKind = Literal["paper", "constant", "retrieval", "visual"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -140,18 +140,21 @@ class JointSettings(StageSettings):
     settling_epochs: NonNegativeInt = 0
     """So many epochs at the end leave both branches as they are, and only the FC, the projections and α learn."""
     weighting: WeightingKind = "paper"
-    """What gives α: "paper", a perceptron over Q; "constant", one learnt number for every picture; or "visual", 1, so
-    that the FC reads v_a alone: the control of whether fusion earns its place."""
+    """What gives α: "paper", a perceptron over Q; "constant", one learnt number for every picture; "retrieval", at
+    first such a number, which is fitted after the joint stage to rank held-out people best; or "visual", 1, so that the
+    FC reads v_a alone: the control of whether fusion earns its place."""
     alpha_loss: Literal["ratio", "linear"] = "ratio"
     q_crops: Annotated[int, Field(ge=6)] | None = None
-    """So many crops get a Q of their own, at most a third of them held out; None: all. The others count as average."""
+    """With "paper", so many crops get a Q of their own, at most a third of them held out; None: all. The others count
+    as average."""
 
 
-class UtilitySettings(_Frozen):
-    """What the utility is taught on, in the stage `weighting`: each picture costs 35 passes of the IQA network."""
+class LessonSettings(_Frozen):
+    """What the utility and a fitted α are taught on, in the stage `weighting`: each picture costs 35 passes of the IQA
+    network."""
 
     crops: NonNegativeInt = 500
-    """At most so many held-out crops; 0: no utility is taught."""
+    """At most so many held-out crops; 0: neither is taught."""
     copies: PositiveInt = 5
     """Of each crop, each made worse in another way."""
 
@@ -183,7 +186,7 @@ class Settings(_Frozen):
     iqa: StageSettings = StageSettings()
     apan: APANSettings = APANSettings()
     joint: JointSettings = JointSettings()
-    utility: UtilitySettings = UtilitySettings()
+    lessons: LessonSettings = LessonSettings()
 
     @model_validator(mode="after")
     def _leaves_epochs_in_which_the_branches_learn(self, info: ValidationInfo) -> Settings:

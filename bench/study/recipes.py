@@ -34,8 +34,8 @@ class Recipe(BaseModel):
 
     def described(self, settings: Settings) -> dict[str, Any]:
         """All that decides what a run of the recipe is, by these settings of it."""
-        # The utility is taught after all that is compared.
-        return {"settings": settings.model_dump(mode="json", exclude={"utility"}), "last": self.last, "flip": self.flip}
+        # What lessons teach comes after all that is compared.
+        return {"settings": settings.model_dump(mode="json", exclude={"lessons"}), "last": self.last, "flip": self.flip}
 
     def stages(self, last: StageName) -> tuple[tuple[StageName, ...], tuple[StageName, ...]]:
         """The stages up to `last`: those taken from the recipe `like`, and those trained."""

@@ -1,7 +1,7 @@
 """`alpha.npz`, a weighting on disk.
 
     format  int [], 2
-    kind    unicode [], "paper" or "constant"
+    kind    unicode [], "paper", "constant" or "retrieval"
     ...     the arrays of that kind, float32: see its class
     utility_...   where a utility was taught, its arrays: see `qafm.utility`
 
@@ -21,10 +21,11 @@ from qafm.files import whole_file
 from qafm.utility import Utility
 from qafm.weighting.constant import Constant
 from qafm.weighting.perceptron import Perceptron
+from qafm.weighting.retrieval import Retrieval
 from qafm.weighting.weighting import Weighting
 
 FORMAT = 2
-KINDS: dict[str, type[Weighting]] = {kind.kind: kind for kind in (Perceptron, Constant)}
+KINDS: dict[str, type[Weighting]] = {kind.kind: kind for kind in (Perceptron, Constant, Retrieval)}
 
 
 def save_weighting(path: Path, weighting: Weighting, utility: Utility | None = None) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from export.__main__ import main
 from export.variants import read_config
+from qafm.weighting import load_weighting, save_weighting
+from qafm.weighting.constant import Constant
 from synthetic import Recipe, make_dataset
 from synthetic.degradation import EVERY_KIND
 from tests.support.short_run import QUIET, SETTINGS
@@ -54,6 +57,18 @@ def test_what_quality_tells_is_measured_on_held_out_people(finished, tmp_path):
     served = read_config(tmp_path / "models/qafm/config.pbtxt")
     assert "UTILITY" in [output.name for output in served.output]
     assert sum(counts.values()) == json.loads((finished / "data.json").read_text())["held_out_crops"]
+
+
+def test_an_alpha_that_was_fitted_is_served(finished, tmp_path):
+    save_weighting(finished / "weighting.npz", Constant(np.array(0.3)))
+    try:
+        assert export(finished, "--repository", tmp_path / "models").exit_code == 0
+    finally:
+        (finished / "weighting.npz").unlink()
+    served = load_weighting(tmp_path / "models/alpha/1/alpha.npz")
+    assert isinstance(served, Constant) and served.value == np.float32(0.3)
+    manifest = json.loads(read_config(tmp_path / "models/qafm/config.pbtxt").parameters["manifest"].string_value)
+    assert manifest["weighting"] == {"kind": "constant", "alpha": pytest.approx(0.3)}
 
 
 def test_without_the_data_or_a_utility_the_export_goes_on_and_says_so(dataset, finished, tmp_path):

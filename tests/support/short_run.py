@@ -16,6 +16,6 @@ SETTINGS = load_preset(
     iqa=EPOCHS,
     apan=EPOCHS,
     joint=EPOCHS | {"q_crops": 6},
-    utility={"crops": 6, "copies": 2},
+    lessons={"crops": 6, "copies": 2},
 )
 QUIET = Console(quiet=True)

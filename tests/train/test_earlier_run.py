@@ -17,6 +17,8 @@ from rich.console import Console
 from export.__main__ import origin_of
 from export.samples import load_samples
 from qafm.errors import InvalidCheckpoint, InvalidSettings
+from qafm.weighting import save_weighting
+from qafm.weighting.constant import Constant
 from synthetic import Recipe, make_dataset
 from tests.support.short_run import QUIET, SETTINGS
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
@@ -51,6 +53,7 @@ def others(tmp_path_factory) -> Path:
 def earlier(dataset, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("earlier")
     train(SETTINGS, dataset, run, console=QUIET)
+    save_weighting(run / "weighting.npz", Constant(np.array(0.3)))
     return run
 
 
@@ -78,7 +81,8 @@ def same(one: torch.nn.Module, other: torch.nn.Module, *, buffers: bool = True) 
 def test_a_refit_keeps_what_quality_rests_on_and_trains_the_branches_again(earlier, refit):
     before, after = load_networks(earlier), load_networks(refit)
     assert same(before.iqa, after.iqa) and same(before.weighting, after.weighting)
-    assert (earlier / "utility.npz").read_bytes() == (refit / "utility.npz").read_bytes()
+    for name in ("utility.npz", "weighting.npz"):
+        assert (earlier / name).read_bytes() == (refit / name).read_bytes()
     assert not same(before.apn, after.apn, buffers=False)
     assert not same(before.apan, after.apan, buffers=False)
     assert not same(before.fusion, after.fusion, buffers=False)

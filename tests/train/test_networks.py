@@ -126,7 +126,7 @@ def quality(q: float) -> Quality:
     return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32), np.zeros(2048))
 
 
-LEARNT = sorted(set(get_args(WeightingKind)) - {"visual"})
+LEARNT = sorted(set(get_args(WeightingKind)) - {"visual", "retrieval"})
 
 
 @pytest.mark.parametrize("kind", LEARNT)
@@ -144,8 +144,11 @@ def test_a_weighting_equals_its_served_form(kind):
     assert (len(set(expected)) == 1) == (kind == "constant")
 
 
-def test_a_constant_weighting_starts_in_the_middle_and_every_picture_teaches_it():
-    weighting = build_weighting("constant", mu=11.1, sigma=0.66)
+@pytest.mark.parametrize("kind", ["constant", "retrieval"])
+def test_a_constant_starts_in_the_middle_and_every_picture_teaches_it(kind):
+    """One that is fitted for retrieval later is such a constant in the joint stage."""
+    weighting = build_weighting(kind, mu=11.1, sigma=0.66)
+    assert weighting.served().kind == "constant" and not weighting.reads_q
     alphas = weighting(torch.tensor([1.0, 2.0, 3.0]))
     assert alphas.tolist() == [0.5] * 3
     alphas.sum().backward()

@@ -22,9 +22,10 @@ from tests.support.short_run import EPOCHS, QUIET, SETTINGS
 from train.batches import Batches, identity_batches
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import load_training_data
+from train.networks.weighting import TrainableConstant
 from train.pipeline import train
-from train.quality.lessons import load_utility
-from train.settings import Settings, UtilitySettings, load_preset, save_settings
+from train.quality.teaching import load_fitted_weighting, load_utility
+from train.settings import LessonSettings, Settings, load_preset, save_settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
@@ -406,7 +407,7 @@ def test_the_utility_is_taught_by_the_finished_networks_and_the_same_at_each_tim
     with pytest.raises(InvalidCheckpoint, match=r"utility\.npz: damaged .*--stage weighting"):
         load_utility(run)
     # Trained without: none is served.
-    without = SETTINGS.model_copy(update={"utility": UtilitySettings(crops=0)})
+    without = SETTINGS.model_copy(update={"lessons": LessonSettings(crops=0)})
     (run / "utility.npz").unlink()
     save_settings(without, run / "settings.yaml")
     train(without, dataset, run, stage="weighting", console=QUIET)
@@ -414,6 +415,32 @@ def test_the_utility_is_taught_by_the_finished_networks_and_the_same_at_each_tim
     checkpoint_path(run, "joint").unlink()
     with pytest.raises(InvalidCheckpoint, match=r"joint\.pt: no such checkpoint"):
         train(SETTINGS, dataset, run, stage="weighting", console=QUIET)
+
+
+def test_alpha_is_fitted_for_retrieval_and_no_q_is_needed(dataset, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    for name in ("identifiability.npz", "utility.npz"):
+        (run / name).unlink()
+    fitting = SETTINGS.model_copy(update={"joint": SETTINGS.joint.model_copy(update={"weighting": "retrieval"})})
+    save_settings(fitting, run / "settings.yaml")
+    train(fitting, dataset, run, stage="joint", console=QUIET)
+    assert not (run / "identifiability.npz").exists() and load_fitted_weighting(run) is None
+    train(fitting, dataset, run, stage="weighting", console=QUIET)
+    fitted = load_fitted_weighting(run)
+    assert fitted.kind in ("constant", "retrieval")
+    assert isinstance(load_networks(run).weighting, TrainableConstant)
+    assert load_utility(run) is not None
+    # What is there already is kept when the run goes on.
+    (run / "utility.npz").unlink()
+    written = (run / "weighting.npz").read_bytes()
+    train(fitting, dataset, run, resume=True, console=QUIET)
+    assert (run / "weighting.npz").read_bytes() == written and (run / "utility.npz").is_file()
+    (run / "weighting.npz").write_bytes(b"PK")
+    with pytest.raises(InvalidCheckpoint, match=r"weighting\.npz: .*--stage weighting"):
+        load_fitted_weighting(run)
+    train(fitting, dataset, run, stage="joint", console=QUIET)
+    assert not (run / "weighting.npz").exists()
 
 
 def test_metrics_have_one_line_a_step_and_one_a_validation(dataset, finished, tmp_path):

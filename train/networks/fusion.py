@@ -49,7 +49,10 @@ class Fusion(nn.Module):
         weight = alpha.unsqueeze(1)
         return torch.cat([weight * visual, (1 - weight) * semantic], dim=1)
 
+    def unscaled(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
+        """The descriptor before it gets length 1, affine in α."""
+        compressed: Tensor = self.compress(self.concatenate(*self.projections(visual, semantic), alpha))
+        return self.neck(compressed) if self.after_neck else compressed
+
     def forward(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
-        projected = self.projections(visual, semantic)
-        compressed = self.compress(self.concatenate(*projected, alpha))
-        return F.normalize(self.neck(compressed) if self.after_neck else compressed, dim=1)
+        return F.normalize(self.unscaled(visual, semantic, alpha), dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,14 @@ from torch import Tensor, nn
 from qafm.weighting import Weighting
 from qafm.weighting.constant import Constant
 from qafm.weighting.perceptron import HIDDEN_SIZE, Perceptron
+from qafm.weighting.retrieval import Retrieval
 
 
 class TrainableWeighting(nn.Module, ABC):
     """Q [B] to α [B]. `served` is the same weighting in NumPy."""
+
+    reads_q: ClassVar[bool]
+    """Whether α depends on Q."""
 
     @abstractmethod
     def logits(self, q: Tensor) -> Tensor:
@@ -30,6 +35,7 @@ class TrainableWeighting(nn.Module, ABC):
 class TrainablePerceptron(TrainableWeighting):
     """`qafm.weighting.perceptron.Perceptron`. mu and sigma are fixed before training."""
 
+    reads_q = True
     mu: Tensor
     sigma: Tensor
 
@@ -59,6 +65,7 @@ class TrainablePerceptron(TrainableWeighting):
 class TrainableConstant(TrainableWeighting):
     """`qafm.weighting.constant.Constant`: one logit, which starts at α = 0.5, or the α of `visual`, 1, and stays."""
 
+    reads_q = False
     VISUAL = 20.0
     """The logit of an α that is 1 in float32, where its loss is still finite."""
 
@@ -79,7 +86,7 @@ def build_weighting(kind: str, mu: float = 0.0, sigma: float = 1.0) -> Trainable
     mu and sigma: mean and standard deviation of Q over pictures of identities that no network saw. The paper's
     perceptron takes them, and draws its first weights from torch's global generator.
     """
-    if kind in (Constant.kind, "visual"):
+    if kind in (Constant.kind, Retrieval.kind, "visual"):
         return TrainableConstant(visual=kind == "visual")
     if kind == Perceptron.kind:
         return TrainablePerceptron(mu, sigma)

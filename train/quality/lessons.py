@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,29 +12,24 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from qafm import weighting
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
-from qafm.errors import InvalidCheckpoint
 from qafm.perturbations import views
 from qafm.quality import measure
-from qafm.utility import Utility, direction, numbers
+from qafm.utility import direction, numbers
 from synthetic.degradation import EVERY_KIND
 from train.data import CropFiles, readable
-from train.files import whole_file
 from train.networks import Networks, Pixels
 from train.precision import autocast
 from train.quality.spoilt import Spoilt
 from train.quality.utility import Lessons
-from train.settings import LAST_STAGE, Settings, UtilitySettings
+from train.settings import LessonSettings, Settings
 
-UTILITY_FILE = "utility.npz"
-"""The utility of a run, its arrays as `alpha.npz` has them."""
 _AS_IT_IS = Degradation("none", 0.0)
 _WEAKEST = 0.05
 
 
-def draw_pictures(crops: Sequence[Crop], settings: UtilitySettings, seed: int) -> list[Spoilt]:
+def draw_pictures(crops: Sequence[Crop], settings: LessonSettings, seed: int) -> list[Spoilt]:
     """Crops drawn by `seed`, each as it is and then its copies, by other kinds of degradation as long as there are."""
     generator = np.random.default_rng(seed)
     taken = [crops[row] for row in np.sort(generator.permutation(len(crops))[: settings.crops])]
@@ -70,35 +64,21 @@ def learn(
             vectors.append((visual.float(), semantic.float()))
         mean_q = torch.tensor([np.mean([quality.identifiability for quality in qualities])], device=device)
         alpha = networks.weighting(mean_q.float())
+        ends = torch.tensor([0.0, 1.0], device=device)
         descriptors = torch.cat([networks.fusion(*each, alpha) for each in vectors]).cpu().numpy()
+        between = [networks.fusion.unscaled(*(vector.expand(2, -1) for vector in each), ends) for each in vectors]
     first = [row for row, picture in enumerate(pictures) if picture.degradation == _AS_IT_IS]
     return Lessons(
         numbers=np.stack([numbers(quality) for quality in qualities]),
         directions=np.stack([direction(quality) for quality in qualities]),
+        ends=torch.stack(between).cpu().numpy(),
         descriptors=descriptors,
         pids=np.array([picture.crop.pid for picture in pictures]),
+        camids=np.array([picture.crop.camid for picture in pictures]),
         whole=np.repeat(first, np.diff([*first, len(pictures)])),
         kinds=np.array([picture.degradation.kind for picture in pictures]),
         strengths=np.array([picture.degradation.strength for picture in pictures]),
     )
-
-
-def save_utility(run: Path, utility: Utility) -> None:
-    with whole_file(run / UTILITY_FILE) as file:
-        np.savez(file, **utility.arrays())
-
-
-def load_utility(run: Path) -> Utility | None:
-    """The utility of a run, or None where none was taught. Raises InvalidCheckpoint for a damaged file."""
-    path = run / UTILITY_FILE
-    if not path.is_file():
-        return None
-    try:
-        return weighting.load_utility(path)
-    except InvalidCheckpoint as error:
-        raise InvalidCheckpoint(
-            f"{path}: damaged or not a utility ({error}); teach it again: --stage {LAST_STAGE}"
-        ) from error
 
 
 class _Views(CropFiles):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,34 @@ from train.settings import Settings
 SCORES_FILE = "identifiability.npz"
 _PARTS = "identifiability-*.npz"
 _SAVE_EVERY = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Q of the crops of TrainingData as the joint stage reads it.
+
+    q, held_out_q: float32 [N], NaN where it was not computed. mu, sigma: mean and standard deviation over people whom
+    the IQA network did not see.
+    """
+
+    q: np.ndarray
+    held_out_q: np.ndarray
+    mu: float
+    sigma: float
+
+    @classmethod
+    def of(cls, data: TrainingData, score_of: Mapping[Crop, float], unseen: np.ndarray) -> Scores:
+        """From those that are known, and float [N], those of unseen people."""
+        q, held_out_q = (
+            np.array([score_of.get(crop, np.nan) for crop in crops], dtype=np.float32)
+            for crops in (data.crops, data.held_out)
+        )
+        return cls(q, held_out_q, float(unseen.mean()), float(unseen.std()))
+
+    @classmethod
+    def unread(cls, data: TrainingData) -> Scores:
+        """Where α does not depend on Q: zeros, and nothing is computed."""
+        return cls(np.zeros(len(data.crops), np.float32), np.zeros(len(data.held_out), np.float32), 0.0, 1.0)
 
 
 def crops_to_score(data: TrainingData, limit: int | None, seed: int) -> tuple[list[Crop], list[Crop]]:

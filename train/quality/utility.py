@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from qafm.utility import NUMBERS, Utility
+from train.quality.folds import people_in_turns
 
 DIRECTIONS = 64
 """The picture's own features count along so many directions: those in which degradations move them most."""
@@ -29,15 +30,19 @@ _SLOPE = 1.7
 class Lessons:
     """N pictures, crops as they are and copies of them.
 
-    numbers float64 [N,40] and directions float [N,2048]: see `qafm.utility`. descriptors float [N,D], of length 1.
-    pids int [N]. whole int [N]: the row of the crop as it is, of which a picture is a copy; of itself, its own.
+    numbers float64 [N,40] and directions float [N,2048]: see `qafm.utility`. ends float [N,2,D]: the descriptor before
+    it gets length 1, at α = 0 and at α = 1; between them it changes in proportion. descriptors float [N,D], of length
+    1, at the α of the run. pids, camids int [N]. whole int [N]: the row of the crop as it is, of which a picture is a
+    copy; of itself, its own.
     kinds unicode [N], strengths float [N] in [0,1]: what was done to it.
     """
 
     numbers: np.ndarray
     directions: np.ndarray
+    ends: np.ndarray
     descriptors: np.ndarray
     pids: np.ndarray
+    camids: np.ndarray
     whole: np.ndarray
     kinds: np.ndarray
     strengths: np.ndarray
@@ -46,6 +51,13 @@ class Lessons:
     def copies(self) -> np.ndarray:
         """bool [N]."""
         return self.whole != np.arange(len(self.whole))
+
+    def described(self, alpha: np.ndarray) -> np.ndarray:
+        """The descriptors at another α of each picture, float [N]: float [N,D], of length 1."""
+        mixed = alpha[:, None] * self.ends[:, 1] + (1 - alpha[:, None]) * self.ends[:, 0]
+        lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
+        described: np.ndarray = mixed / np.maximum(lengths, 1e-12)
+        return described
 
     def of(self, taken: np.ndarray) -> Lessons:
         """Those that are taken, bool [N]: crops with all their copies."""
@@ -135,10 +147,8 @@ def cross_fitted(lessons: Lessons, folds: int = 5) -> np.ndarray:
     """The score of each picture by a rule that was taught without its person, float64 [N]; each rule's scores are in
     standard deviations over its own ordinary pictures."""
     scores = np.zeros(len(lessons.pids))
-    people = np.unique(lessons.pids)
-    turns = np.random.default_rng(0).permutation(len(people)) % folds
-    for turn in np.unique(turns):
-        out = np.isin(lessons.pids, people[turns == turn])
+    for people in people_in_turns(lessons.pids, folds):
+        out = np.isin(lessons.pids, people)
         rule = teach(lessons.of(~out))
         scores[out] = rule.score(lessons.numbers[out], lessons.directions[out])
     return scores

@@ -14,6 +14,7 @@ from qafm.weighting import load_weighting, save_weighting
 from qafm.weighting.constant import Constant
 from qafm.weighting.files import KINDS
 from qafm.weighting.perceptron import HIDDEN_SIZE, Perceptron
+from qafm.weighting.retrieval import Retrieval
 
 rng = np.random.default_rng(0)
 PAPER = Perceptron(
@@ -24,7 +25,10 @@ PAPER = Perceptron(
     mu=np.array(11.1),
     sigma=np.array(0.66),
 )
-WEIGHTINGS = (PAPER, Constant(np.array(0.3)))
+RETRIEVAL = Retrieval(
+    centre=rng.normal(size=40), spread=rng.uniform(0.5, 2, 40), linear=rng.normal(size=40), offset=np.array(-0.4)
+)
+WEIGHTINGS = (PAPER, Constant(np.array(0.3)), RETRIEVAL)
 SOME = Quality(10.5, np.zeros(34, np.float32), np.zeros(2048))
 
 

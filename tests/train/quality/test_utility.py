@@ -6,44 +6,11 @@ import numpy as np
 import pytest
 
 from qafm.datasets.crops import Crop
-from qafm.utility import NUMBERS
 from synthetic.degradation import EVERY_KIND
+from tests.support.lessons import lessons_of
 from train.quality.lessons import draw_pictures
 from train.quality.utility import Lessons, correlations, cross_fitted, mean_loss, teach, worth
-from train.settings import UtilitySettings
-
-
-def lessons_of(people: int = 8, crops: int = 4, copies: int = 6, seed: int = 0) -> Lessons:
-    """Two kinds: "fog" shows in number 3 and takes the picture away from its person, "dust" shows in number 7 and
-    does half as much. Number 11 is the person's own and says nothing."""
-    rng = np.random.default_rng(seed)
-    rows: dict[str, list] = {
-        name: [] for name in ("numbers", "directions", "descriptors", "pids", "whole", "kinds", "strengths")
-    }
-    for pid in range(people):
-        centre, own = rng.normal(size=16), 10 * rng.normal()
-        for _ in range(crops):
-            whole, features = len(rows["pids"]), rng.normal(size=2048)
-            for copy in range(copies + 1):
-                kind = "none" if copy == 0 else ("fog", "dust")[copy % 2]
-                strength = 0.0 if copy == 0 else rng.uniform(0.05, 1)
-                read = rng.normal(size=NUMBERS) * 0.05
-                read[11] = own
-                read[3] += 2 * strength * (kind == "fog")
-                read[7] += 2 * strength * (kind == "dust")
-                away = strength * (2 if kind == "fog" else 1) * np.eye(16)[0] * 3
-                vector = centre + 0.2 * rng.normal(size=16) + away
-                for name, value in (
-                    ("numbers", read),
-                    ("directions", features / np.linalg.norm(features)),
-                    ("descriptors", vector / np.linalg.norm(vector)),
-                    ("pids", pid),
-                    ("whole", whole),
-                    ("kinds", kind),
-                    ("strengths", strength),
-                ):
-                    rows[name].append(value)
-    return Lessons(**{name: np.array(values) for name, values in rows.items()})
+from train.settings import LessonSettings
 
 
 def test_worth_by_a_loop():
@@ -118,8 +85,8 @@ def test_too_few_people_tell_nothing():
 
 def test_each_crop_comes_as_it_is_and_then_worse(tmp_path):
     crops = [Crop(tmp_path / f"{row}.jpg", pid=row // 4, camid=row % 4) for row in range(20)]
-    pictures = draw_pictures(crops, UtilitySettings(crops=3, copies=9), seed=1)
-    assert pictures == draw_pictures(crops, UtilitySettings(crops=3, copies=9), seed=1)
+    pictures = draw_pictures(crops, LessonSettings(crops=3, copies=9), seed=1)
+    assert pictures == draw_pictures(crops, LessonSettings(crops=3, copies=9), seed=1)
     assert len(pictures) == 3 * 10 and len({picture.crop for picture in pictures}) == 3
     for first in range(0, 30, 10):
         as_it_is, *copies = pictures[first : first + 10]
@@ -127,4 +94,4 @@ def test_each_crop_comes_as_it_is_and_then_worse(tmp_path):
         kinds = [copy.degradation.kind for copy in copies]
         assert set(kinds[:7]) == set(EVERY_KIND) and kinds[7:] == kinds[:2]
         assert all(0.05 <= copy.degradation.strength <= 1 for copy in copies)
-    assert len(draw_pictures(crops, UtilitySettings(crops=10_000, copies=1), seed=1)) == 2 * len(crops)
+    assert len(draw_pictures(crops, LessonSettings(crops=10_000, copies=1), seed=1)) == 2 * len(crops)

@@ -1,0 +1,128 @@
+"""The last stage, `weighting`: α is fitted where the settings say so, and the utility is taught. No network learns.
+
+RUN/weighting.npz   α as it was fitted, as `alpha.npz` has it; none where the joint stage's own stays
+RUN/utility.npz     the utility, its arrays as `alpha.npz` has them
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from qafm import weighting
+from qafm.errors import InvalidCheckpoint
+from qafm.utility import Utility
+from qafm.weighting import Weighting
+from qafm.weighting.retrieval import Retrieval
+from train.checkpoint import load_networks
+from train.data import TrainingData
+from train.files import adopt, whole_file, writing
+from train.quality.alpha import CONSTANTS, Fitted, alphas, fit
+from train.quality.lessons import draw_pictures, learn
+from train.quality.utility import Lessons, correlations, teach, worth
+from train.settings import LAST_STAGE, Settings
+
+WEIGHTING_FILE, UTILITY_FILE = "weighting.npz", "utility.npz"
+
+
+def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> None:
+    """Fit and teach, in this process alone, by the networks of a finished run and its held-out people.
+
+    A refit keeps what its run had: that reads the IQA network, and the branches have seen who would teach it.
+    Raises InvalidDataset where a crop cannot be read.
+    """
+    if settings.refits:
+        for name in (WEIGHTING_FILE, UTILITY_FILE):
+            if (kept := Path(settings.refits) / name).is_file():
+                adopt(kept, run)
+        return
+    if not settings.lessons.crops:
+        return
+    pictures = draw_pictures(data.held_out, settings.lessons, settings.seed)
+    lessons = learn(load_networks(run), pictures, settings=settings, fabric=fabric, console=console)
+    if not np.isfinite(worth(lessons)).any():
+        console.print(
+            "[yellow]warning:[/] no utility, and α as the joint stage left it: none of the held-out people has two "
+            "pictures to be found by"
+        )
+        return
+    if settings.joint.weighting == Retrieval.kind:
+        lessons = _fit_weighting(lessons, run, console)
+    _write_utility(run, teach(lessons))
+    told = ", ".join(f"{kind} {told:+.2f}" for kind, told in correlations(lessons).items())
+    console.print(
+        f"utility: taught by {len(pictures)} pictures. Its rank correlation with how badly pictures of people are "
+        f"degraded who did not teach it: {told or 'too few people to say'}",
+        soft_wrap=True,
+    )
+
+
+def is_taught(run: Path, settings: Settings) -> bool:
+    """Whether the run has all that this stage would give it."""
+    fitted = settings.joint.weighting != Retrieval.kind or (run / WEIGHTING_FILE).is_file()
+    return fitted and (run / UTILITY_FILE).is_file()
+
+
+def forget_quality(run: Path) -> None:
+    for name in (WEIGHTING_FILE, UTILITY_FILE):
+        (run / name).unlink(missing_ok=True)
+
+
+def load_fitted_weighting(run: Path) -> Weighting | None:
+    """α as it was fitted; None where it is as the joint stage left it. Raises InvalidCheckpoint for a damaged file."""
+    path = run / WEIGHTING_FILE
+    if not path.is_file():
+        return None
+    try:
+        return weighting.load_weighting(path)
+    except InvalidCheckpoint as error:
+        raise InvalidCheckpoint(f"{error}; fit it again: --stage {LAST_STAGE}") from error
+
+
+def load_utility(run: Path) -> Utility | None:
+    """The utility of a run, or None where none was taught. Raises InvalidCheckpoint for a damaged file."""
+    path = run / UTILITY_FILE
+    if not path.is_file():
+        return None
+    try:
+        return weighting.load_utility(path)
+    except InvalidCheckpoint as error:
+        raise InvalidCheckpoint(
+            f"{path}: damaged or not a utility ({error}); teach it again: --stage {LAST_STAGE}"
+        ) from error
+
+
+def _write_utility(run: Path, utility: Utility) -> None:
+    with whole_file(run / UTILITY_FILE) as file:
+        np.savez(file, **utility.arrays())
+
+
+def _fit_weighting(lessons: Lessons, run: Path, console: Console) -> Lessons:
+    """Fit α and keep it. Returns the lessons as they are described by it."""
+    if (fitted := fit(lessons)) is None:
+        console.print(
+            "[yellow]warning:[/] α as the joint stage left it: no held-out picture has another one of its person and "
+            "another camera"
+        )
+        return lessons
+    with writing(run / WEIGHTING_FILE):
+        weighting.save_weighting(run / WEIGHTING_FILE, fitted.weighting)
+    console.print(f"α: {_told(fitted)}", soft_wrap=True)
+    return replace(lessons, descriptors=lessons.described(alphas(fitted.weighting, lessons)))
+
+
+def _told(fitted: Fitted) -> str:
+    best, last = fitted.by_constant.argmax(), len(CONSTANTS) - 1
+    steps = "".join(
+        f"; by {step.reads} {step.gain.in_per_cent()}, {'kept' if step.kept else 'not kept'}" for step in fitted.steps
+    )
+    return (
+        f"the best constant is {CONSTANTS[best]:.2f}, mAP {100 * fitted.by_constant[best]:.2f} of held-out pictures, "
+        f"half of them made worse ({100 * fitted.by_constant[last]:.2f} by APN alone). Gained on people who did not "
+        f"teach it"
+        f"{steps or ': too few people to say'}"
+    )
