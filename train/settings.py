@@ -140,8 +140,8 @@ class JointSettings(StageSettings):
     settling_epochs: NonNegativeInt = 0
     """So many epochs at the end leave both branches as they are, and only the FC, the projections and α learn."""
     weighting: WeightingKind = "paper"
-    """What gives α: "paper", a perceptron over Q; "constant", one learnt number for every picture; "retrieval", at
-    first such a number, which is fitted after the joint stage to rank held-out people best; or "visual", 1, so that the
+    """What gives α: "paper", a perceptron over Q; "constant", one learnt number for every picture; "retrieval", a
+    half, until after the joint stage it is fitted to rank held-out people best; or "visual", 1, so that the
     FC reads v_a alone: the control of whether fusion earns its place."""
     alpha_loss: Literal["ratio", "linear"] = "ratio"
     q_crops: Annotated[int, Field(ge=6)] | None = None
@@ -187,6 +187,13 @@ class Settings(_Frozen):
     apan: APANSettings = APANSettings()
     joint: JointSettings = JointSettings()
     lessons: LessonSettings = LessonSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, values: Any, info: ValidationInfo) -> Any:
+        if info.context == _OF_A_RUN and isinstance(values, dict) and "utility" in values:
+            return {"lessons" if name == "utility" else name: value for name, value in values.items()}
+        return values
 
     @model_validator(mode="after")
     def _leaves_epochs_in_which_the_branches_learn(self, info: ValidationInfo) -> Settings:

@@ -118,6 +118,32 @@ def area_difference(
     return Difference(value, percentile_interval(drawn[0] - drawn[1]))
 
 
+def share_of_gain(
+    average_precision: np.ndarray,
+    quality: np.ndarray,
+    truth: np.ndarray,
+    pids: np.ndarray,
+    fraction: float,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Difference:
+    """What leaving out a `fraction` of the queries by `quality` gains, as a part of what it gains by `truth`; 1 is all.
+
+    As `discard_curve` takes them, and raises. NaN where the truth gains nothing.
+    """
+    gains = []
+    for each in (quality, truth):
+        values, people = _ordered(average_precision, each, pids)
+        count, at = int(people.max()) + 1, np.array([0.0, fraction])
+        weights = (np.ones((1, len(values))), *(d[:, people] for d in draws(count, resamples=resamples, seed=seed)))
+        left = np.concatenate([_left(values, weight, at) for weight in weights])
+        gains.append(left[:, 1] - left[:, 0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = gains[0] / gains[1]
+    return Difference(float(shares[0]), percentile_interval(shares[1:]))
+
+
 def _ordered(average_precision: np.ndarray, quality: np.ndarray, pids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values of the queries that have one, worst quality first, equal ones at their mean; and whose they are, as
     places in the ascending pids."""

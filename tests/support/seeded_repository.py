@@ -25,6 +25,8 @@ def seeded_networks(seed: int = 0, network: NetworkSettings | None = None) -> Ne
     # The spread of Q that these random features show, so that alpha is not stuck at either end.
     networks.weighting.mu.fill_(2.0)
     networks.weighting.sigma.fill_(1.0)
+    # Untrained, it is a constant.
+    torch.nn.init.normal_(networks.weighting.output.weight, std=0.2)
     return networks
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from qafm.attributes import SCHEMA
 from tests.support.stages import joint_stage
@@ -16,8 +17,9 @@ from train.launch import launch
 from train.losses import attribute_loss
 from train.networks.weighting import build_weighting
 from train.settings import Settings, load_preset
-from train.stages.joint import JointStage
+from train.stages.joint import LEVEL_RATE, SLOPE_RATE, JointStage
 from train.stages.loop import set_rates
+from train.stages.stage import rate_factor
 
 IDENTITIES = 4
 OWNED = {
@@ -30,8 +32,8 @@ OWNED = {
 
 def make_stage(settings: Settings | None = None, **options: Any) -> JointStage:
     torch.manual_seed(0)
-    settings = settings or load_preset("demo", precision="float32")
-    return joint_stage(
+    settings = settings or load_preset("demo", precision="float32", joint={"epochs": 3})
+    stage = joint_stage(
         settings,
         launch(),
         identities=IDENTITIES,
@@ -39,6 +41,10 @@ def make_stage(settings: Settings | None = None, **options: Any) -> JointStage:
         held_out_q=np.array([11.0, np.nan], np.float32),
         **options,
     )
+    if settings.joint.weighting == "paper" and "weighting" not in options:
+        # Untrained, it is a constant, behind which nothing has a gradient.
+        torch.nn.init.normal_(stage.weighting.output.weight)
+    return stage
 
 
 def make_batch(rows: tuple[int, ...] = (0, 1, 2, 3)) -> Batch:
@@ -184,6 +190,32 @@ def test_adjusted_heads_learn_what_is_left_once_the_frequencies_are_known():
         for logits in (torch.zeros(4, 30), torch.randn(4, 30)):
             expected = attribute_loss(logits + added, batch.attributes)
             assert stage.attribute_loss(logits, batch.attributes).item() == pytest.approx(expected.item())
+
+
+def test_a_target_that_does_not_depend_on_q_leaves_no_trace_of_it():
+    """As in the preset `market1501`, but for fewer steps: targets move from a half to 0.3 while α learns, and differ
+    from crop to crop, by chance. α ends at their mean, and varies by less than 0.02 over two deviations of Q."""
+    settings = load_preset("market1501")
+    steps, z = 1500, torch.linspace(-2, 2, 41)
+    for seed in range(30):
+        torch.manual_seed(seed)
+        weighting = build_weighting("paper", mu=0.0, sigma=1.0)
+        groups = ((weighting.slope(), SLOPE_RATE), (weighting.level(), LEVEL_RATE))
+        optimizer = torch.optim.Adam([{"params": parameters} for parameters, _ in groups])
+        q, chance = torch.randn(12_936), 0.15 * torch.randn(12_936)
+        for step in range(steps):
+            for group, (_, rate) in zip(optimizer.param_groups, groups, strict=True):
+                group["lr"] = settings.learning_rate * rate * rate_factor(120 * step / steps, settings.joint)
+            rows = torch.randint(0, len(q), (32,))
+            target = (0.5 - 0.2 * min(1, 3 * step / steps) + chance[rows]).clamp(0.01, 0.99)
+            loss = F.binary_cross_entropy_with_logits(weighting.logits(q[rows]), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            alpha = weighting(z)
+        assert alpha.max() - alpha.min() < 0.02, seed
+        assert alpha.mean() == pytest.approx(0.3, abs=0.02), seed
 
 
 def test_a_weighting_that_is_given_stays_as_it_is():

@@ -144,11 +144,15 @@ def test_a_weighting_equals_its_served_form(kind):
     assert (len(set(expected)) == 1) == (kind == "constant")
 
 
-@pytest.mark.parametrize("kind", ["constant", "retrieval"])
-def test_a_constant_starts_in_the_middle_and_every_picture_teaches_it(kind):
-    """One that is fitted for retrieval later is such a constant in the joint stage."""
-    weighting = build_weighting(kind, mu=11.1, sigma=0.66)
-    assert weighting.served().kind == "constant" and not weighting.reads_q
+def test_what_is_fitted_for_retrieval_later_favours_no_branch_until_then():
+    weighting = build_weighting("retrieval", mu=11.1, sigma=0.66)
+    assert weighting(torch.tensor([1.0, 2.0])).tolist() == [0.5, 0.5] and not weighting.reads_q
+    assert not [values for values in weighting.parameters() if values.requires_grad]
+    assert weighting.served().kind == "constant"
+
+
+def test_a_constant_starts_in_the_middle_and_every_picture_teaches_it():
+    weighting = build_weighting("constant", mu=11.1, sigma=0.66)
     alphas = weighting(torch.tensor([1.0, 2.0, 3.0]))
     assert alphas.tolist() == [0.5] * 3
     alphas.sum().backward()

@@ -106,3 +106,5 @@ def test_a_run_of_an_earlier_version_is_read_by_todays_names(tmp_path):
         assert load_settings(path, of_a_run=True).apan.priors == today
     with pytest.raises(InvalidSettings, match=r"unknown setting 'apan\.prior_biases'"):
         load_settings(path)
+    path.write_text("utility: {crops: 7}\n")
+    assert load_settings(path, of_a_run=True).lessons.crops == 7

@@ -20,6 +20,14 @@ class TrainableWeighting(nn.Module, ABC):
     reads_q: ClassVar[bool]
     """Whether α depends on Q."""
 
+    def slope(self) -> list[nn.Parameter]:
+        """What makes α differ from picture to picture."""
+        return []
+
+    @abstractmethod
+    def level(self) -> list[nn.Parameter]:
+        """What α is on average."""
+
     @abstractmethod
     def logits(self, q: Tensor) -> Tensor:
         """The logits of α, float32 [B], for scores Q [B]."""
@@ -43,8 +51,17 @@ class TrainablePerceptron(TrainableWeighting):
         super().__init__()
         self.hidden = nn.Linear(1, HIDDEN_SIZE)
         self.output = nn.Linear(HIDDEN_SIZE, 1)
+        # α begins as the same for every picture.
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
         self.register_buffer("mu", torch.tensor(mu))
         self.register_buffer("sigma", torch.tensor(sigma))
+
+    def slope(self) -> list[nn.Parameter]:
+        return [*self.hidden.parameters(), self.output.weight]
+
+    def level(self) -> list[nn.Parameter]:
+        return [self.output.bias]
 
     def logits(self, q: Tensor) -> Tensor:
         z = (q.float() - self.mu) / self.sigma
@@ -63,15 +80,17 @@ class TrainablePerceptron(TrainableWeighting):
 
 
 class TrainableConstant(TrainableWeighting):
-    """`qafm.weighting.constant.Constant`: one logit, which starts at α = 0.5, or the α of `visual`, 1, and stays."""
+    """`qafm.weighting.constant.Constant`: one logit, which starts at α = 0.5 and learns, or stays if it is fixed."""
 
     reads_q = False
-    VISUAL = 20.0
-    """The logit of an α that is 1 in float32, where its loss is still finite."""
 
-    def __init__(self, *, visual: bool = False) -> None:
+    def __init__(self, fixed: float | None = None) -> None:
+        """fixed: a logit that nothing teaches."""
         super().__init__()
-        self.logit = nn.Parameter(torch.tensor(self.VISUAL if visual else 0.0), requires_grad=not visual)
+        self.logit = nn.Parameter(torch.tensor(fixed or 0.0), requires_grad=fixed is None)
+
+    def level(self) -> list[nn.Parameter]:
+        return [self.logit]
 
     def logits(self, q: Tensor) -> Tensor:
         return self.logit.expand(len(q))
@@ -80,14 +99,21 @@ class TrainableConstant(TrainableWeighting):
         return Constant(torch.sigmoid(self.logit).detach().cpu().numpy())
 
 
+_FIXED = {"visual": 20.0, Retrieval.kind: 0.0}
+"""Logits: of an α that is 1 in float32, where its loss is still finite; and of one that favours no branch, until it is
+fitted."""
+
+
 def build_weighting(kind: str, mu: float = 0.0, sigma: float = 1.0) -> TrainableWeighting:
     """A fresh weighting of a kind that `joint.weighting` names.
 
     mu and sigma: mean and standard deviation of Q over pictures of identities that no network saw. The paper's
     perceptron takes them, and draws its first weights from torch's global generator.
     """
-    if kind in (Constant.kind, Retrieval.kind, "visual"):
-        return TrainableConstant(visual=kind == "visual")
+    if kind == Constant.kind:
+        return TrainableConstant()
+    if kind in _FIXED:
+        return TrainableConstant(_FIXED[kind])
     if kind == Perceptron.kind:
         return TrainablePerceptron(mu, sigma)
     raise ValueError(f"expected a kind of weighting that can be trained, got {kind!r}")

@@ -74,6 +74,11 @@ class Fitted:
     by_constant: np.ndarray
     steps: tuple[Step, ...]
 
+    @property
+    def constant(self) -> Constant:
+        """The best one, whatever the steps made of it."""
+        return Constant(CONSTANTS[self.by_constant.argmax()])
+
 
 def fit(lessons: Lessons) -> Fitted | None:
     """The rule that ranks best; None where no picture has another one of its person and another camera."""

@@ -67,7 +67,6 @@ def learn(
         ends = torch.tensor([0.0, 1.0], device=device)
         descriptors = torch.cat([networks.fusion(*each, alpha) for each in vectors]).cpu().numpy()
         between = [networks.fusion.unscaled(*(vector.expand(2, -1) for vector in each), ends) for each in vectors]
-    first = [row for row, picture in enumerate(pictures) if picture.degradation == _AS_IT_IS]
     return Lessons(
         numbers=np.stack([numbers(quality) for quality in qualities]),
         directions=np.stack([direction(quality) for quality in qualities]),
@@ -75,10 +74,20 @@ def learn(
         descriptors=descriptors,
         pids=np.array([picture.crop.pid for picture in pictures]),
         camids=np.array([picture.crop.camid for picture in pictures]),
-        whole=np.repeat(first, np.diff([*first, len(pictures)])),
+        whole=_rows_of_crops(pictures),
         kinds=np.array([picture.degradation.kind for picture in pictures]),
         strengths=np.array([picture.degradation.strength for picture in pictures]),
     )
+
+
+def _rows_of_crops(pictures: Sequence[Spoilt]) -> np.ndarray:
+    """The row of the crop as it is that stands before a copy of it, int [N]; where there is none, its own."""
+    rows: list[int] = []
+    for row, picture in enumerate(pictures):
+        crop = row and pictures[rows[-1]]
+        copied = crop and crop.degradation == _AS_IT_IS != picture.degradation and picture.crop == crop.crop
+        rows.append(rows[-1] if copied else row)
+    return np.array(rows)
 
 
 class _Views(CropFiles):

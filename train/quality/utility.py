@@ -8,6 +8,7 @@ is made to count little.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +60,12 @@ class Lessons:
         described: np.ndarray = mixed / np.maximum(lengths, 1e-12)
         return described
 
+    def of_kinds(self, kinds: Collection[str]) -> Lessons:
+        """Without the copies by other kinds of degradation."""
+        return self.of(~self.copies | np.isin(self.kinds, list(kinds)))
+
     def of(self, taken: np.ndarray) -> Lessons:
-        """Those that are taken, bool [N]: crops with all their copies."""
+        """Those that are taken, bool [N]: crops, with all or some of their copies."""
         places = np.cumsum(taken) - 1
         return Lessons(
             **{name: values[taken] for name, values in vars(self).items() if name != "whole"},

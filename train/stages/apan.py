@@ -25,7 +25,7 @@ class APANStage(Stage):
             self.apan.start_at(priors)
         self.set_priors(priors)
         self.add(apan=self.apan)
-        self.module = self.optimize("apan", self.apan, self.apan.trunk)
+        self.module = self.optimize("apan", self.apan, trunk=self.apan.trunk.parameters())
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with self.autocast():

@@ -32,6 +32,11 @@ from train.networks.weighting import TrainableWeighting, build_weighting
 from train.settings import Settings
 from train.stages.stage import Stage, rate_factor
 
+SLOPE_RATE, LEVEL_RATE = 0.1, 10.0
+"""How fast what makes α differ from picture to picture learns, and what it is on average, relative to the FC. All
+targets of α move together while the branches learn. A slope that is no slower than the level follows them in its stead,
+most of all for pictures of unusual Q, and keeps a U that says nothing of Q."""
+
 
 class JointStage(Stage):
     name = "joint"
@@ -86,14 +91,25 @@ class JointStage(Stage):
             judge_visual=self.judge_visual,
             judge_semantic=self.judge_semantic,
         )
-        self.apn_module = self.optimize("apn", _APNModule(self.apn, self.classifiers), self.apn.trunk)
-        self.apan_module = self.optimize("apan", self.apan, self.apan.trunk)
+        self._optimize_passes()
         if apan_optimizer is not None:
             self.optimizers["apan"].load_state_dict(apan_optimizer)
+
+    def _optimize_passes(self) -> None:
+        """One optimiser for each of the four."""
+        self.apn_module = self.optimize(
+            "apn", _APNModule(self.apn, self.classifiers), trunk=self.apn.trunk.parameters()
+        )
+        self.apan_module = self.optimize("apan", self.apan, trunk=self.apan.trunk.parameters())
         self.head_module = self.optimize(
             "head", _HeadModule(self.fusion, self.classifier, self.judge_visual, self.judge_semantic)
         )
-        self.fusion_module = self.optimize("fusion", _FusionModule(self.weighting, self.fusion.projections))
+        self.fusion_module = self.optimize(
+            "fusion",
+            _FusionModule(self.weighting, self.fusion.projections),
+            slope=self.weighting.slope(),
+            level=self.weighting.level(),
+        )
 
     def rate(self, group: str, progress: float) -> float:
         joint, moving = self.settings.joint, self.settings.joint.epochs - self.settings.joint.settling_epochs
@@ -107,7 +123,8 @@ class JointStage(Stage):
             return base * factor * (joint.apan_rate if group.startswith("apan") else 1)
         # While the branches move, what reads them has to follow; it settles once they stand still.
         start = moving if joint.settling_epochs else 0
-        return base * joint.head_rate * rate_factor(progress, joint, start=start)
+        own = {"fusion_slope": SLOPE_RATE, "fusion_level": LEVEL_RATE}.get(group, 1)
+        return base * joint.head_rate * own * rate_factor(progress, joint, start=start)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         crops = self.network_input(batch, epoch)

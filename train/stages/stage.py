@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -14,10 +15,13 @@ from torch.optim import Adam, Optimizer
 from train.augmentation import augment
 from train.batches import Batch
 from train.losses import attribute_loss, identity_loss, triplet_loss
-from train.networks import Pixels, Trunk
+from train.networks import Pixels
 from train.networks.trunk import lowered
 from train.precision import autocast, gradient_scaler
 from train.settings import Settings, StageName, StageSettings
+
+UNDECAYED = ("slope", "level")
+"""Groups without weight decay: decay would pull α to a half."""
 
 
 class Stage(ABC):
@@ -96,20 +100,21 @@ class Stage(ABC):
             # channels-last: convolutions of AMX and tensor cores want it
             self.networks[name] = network.to(self.device, memory_format=torch.channels_last)
 
-    def optimize(self, name: str, module: nn.Module, trunk: Trunk | None = None) -> nn.Module:
+    def optimize(self, name: str, module: nn.Module, **apart: Iterable[nn.Parameter]) -> nn.Module:
         """Give a module an optimiser of its own. Call what is returned: over several processes its gradients are
         averaged, and on GPUs the statistics of its batch normalisation too.
 
-        The module's `trunk` is a group of its own, NAME_trunk, which may learn at another rate.
+        Parameters that stand `apart`, by name, are groups of their own, such as NAME_trunk, which may learn at other
+        rates; those in `UNDECAYED` have no weight decay.
         """
-        moving = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        within = {id(parameter) for parameter in trunk.parameters()} if trunk else set()
-        groups = [
-            {"name": name, "params": [parameter for parameter in moving if id(parameter) not in within]},
-            {"name": f"{name}_trunk", "params": [parameter for parameter in moving if id(parameter) in within]},
-        ]
+        moving = {id(parameter): parameter for parameter in module.parameters() if parameter.requires_grad}
+        groups = []
+        for part, parameters in apart.items():
+            found = [moving.pop(id(parameter)) for parameter in parameters if id(parameter) in moving]
+            decay = 0.0 if part in UNDECAYED else self.settings.weight_decay
+            groups.append({"name": f"{name}_{part}", "params": found, "weight_decay": decay})
         self.optimizers[name] = Adam(
-            [group for group in groups if group["params"]],
+            [group for group in ({"name": name, "params": list(moving.values())}, *groups) if group["params"]],
             lr=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
         )
