@@ -12,7 +12,7 @@ from bench.quality.pictures import STRENGTHS, WALK
 from qafm.contract import PERTURBATION_COUNT
 from qafm.retrieval.bootstrap import difference, draws, interval, percentile_interval
 from qafm.retrieval.descriptors import Descriptors
-from qafm.retrieval.discard import discard_curve, share_of_gain
+from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.pooling import pooled
 from qafm.utility import Utility
@@ -87,6 +87,8 @@ def left_out(precision: np.ndarray, found: Signals, truth: np.ndarray, pids: np.
         curve = discard_curve(precision, signal, pids, fractions=(LEFT_OUT,))
         yield Figure("mAP without the worst fifth", name, "queries", curve.mAP[0])
         yield Figure("area", name, "queries", curve.area, *curve.interval)
+        over = area_difference(precision, signal, found["identifiability"], pids)
+        yield Figure("area over that of identifiability", name, "queries", over.value, *over.interval)
         share = share_of_gain(precision, signal, truth, pids, LEFT_OUT)
         yield Figure("share of the truth's gain", name, "queries", share.value, *share.interval)
 

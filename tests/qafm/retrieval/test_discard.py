@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qafm.errors import InvalidDescriptors
-from qafm.retrieval.discard import LIMIT, area_difference, discard_curve
+from qafm.retrieval.discard import LIMIT, area_difference, discard_curve, share_of_gain
 
 
 def test_a_curve_by_hand():
@@ -90,3 +90,16 @@ def test_what_has_no_curve_is_refused():
         discard_curve(np.ones(2), np.array([1.0, np.nan]), np.arange(2))
     with pytest.raises(ValueError, match="expected one of each a query"):
         discard_curve(np.ones(2), np.ones(3), np.arange(2))
+
+
+def test_the_share_of_a_gain_by_a_loop():
+    """On fifths of the queries nothing lies between two of them."""
+    rng = np.random.default_rng(3)
+    precision, quality, truth = rng.uniform(size=(3, 20))
+    gains = []
+    for signal in (quality, truth):
+        kept = sorted(range(20), key=lambda row, signal=signal: signal[row])[4:]
+        gains.append(precision[kept].mean() - precision.mean())
+    found = share_of_gain(precision, quality, truth, np.arange(20), 0.2)
+    assert found.value == pytest.approx(gains[0] / gains[1])
+    assert share_of_gain(precision, truth, truth, np.arange(20), 0.2) == (1.0, (1.0, 1.0))
