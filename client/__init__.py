@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client.description import AttributeValue, Description
+    from client.pooling import best_shot, pool
     from client.reid import ReidClient
 
-__all__ = ["AttributeValue", "Description", "ReidClient"]
+__all__ = ["AttributeValue", "Description", "ReidClient", "best_shot", "pool"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from client import description
 
         return getattr(description, name)
+    if name in ("best_shot", "pool"):
+        from client import pooling
+
+        return getattr(pooling, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

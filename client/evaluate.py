@@ -26,6 +26,7 @@ from client.report.write import PAGE_FILE, write_report
 from qafm.datasets.degradations import Degradation
 from qafm.errors import EvaluationFailed, InvalidDescriptors
 from qafm.files import whole_file
+from qafm.retrieval.abstention import Abstention, abstain, require_fraction
 from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import Descriptors, save_descriptors
@@ -43,6 +44,7 @@ async def evaluate_dataset(
     on_error: OnError = "skip",
     concurrency: int = CONCURRENCY,
     rerank: bool = False,
+    abstain_from: float | None = None,
     sweep_alpha: bool = False,
     heatmaps: Mapping[str, bytes] | None = None,
     progress: Progress = quiet,
@@ -52,13 +54,16 @@ async def evaluate_dataset(
 
     data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. After an interruption the
     same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
-    sweep_alpha: also the paper's Table 4. heatmaps: pictures to show, by their images' names. warn: is told what a
-    person should know before trusting the result, and of each image that failed. Raises as `describe_dataset` does,
-    InvalidDataset where `data` is not valid, InvalidSettings where another evaluation writes into `folder` or a report
-    of another dataset is there, InvalidDescriptors where nothing can be measured, and EvaluationFailed where that is
-    because images failed.
+    abstain_from: also those without this share of the queries, those of the worst quality. sweep_alpha: also the
+    paper's Table 4. heatmaps: pictures to show, by their images' names. warn: is told what a person should know before
+    trusting the result, and of each image that failed. Raises as `describe_dataset` does, InvalidDataset where `data`
+    is not valid, InvalidSettings for another share than `qafm.retrieval.abstention` takes, where another evaluation
+    writes into `folder` or a report of another dataset is there, InvalidDescriptors where nothing can be measured, and
+    EvaluationFailed where that is because images failed.
     """
     start = time.perf_counter()
+    if abstain_from is not None:
+        require_fraction(abstain_from)
     dataset = read_dataset(data) if isinstance(data, Path) else data
     for warning in dataset.warnings:
         warn(warning)
@@ -70,7 +75,7 @@ async def evaluate_dataset(
         )
         for image in described.failed_images:
             warn(f"{image.path}: {image.reason}")
-        measured = await _measure(described, rerank, recorded)
+        measured = await _measure(described, rerank, abstain_from, recorded)
         ablation = (
             await ablate(client, recorded, described.query, described.gallery, measured.metrics, concurrency)
             if sweep_alpha
@@ -96,12 +101,15 @@ class _Measured:
     intervals: dict[str, Interval]
     verification: list[OperatingPoint]
     reranked: Metrics | None
+    abstained: Abstention | None
     discard: dict[str, DiscardCurve]
     seconds: float
     """Of the first three."""
 
 
-async def _measure(described: DescribedDataset, rerank: bool, recorded: Mapping[str, Degradation] | None) -> _Measured:
+async def _measure(
+    described: DescribedDataset, rerank: bool, abstain_from: float | None, recorded: Mapping[str, Degradation] | None
+) -> _Measured:
     # In threads: the connection stays alive meanwhile.
     start = time.perf_counter()
     query, gallery = described.query, described.gallery
@@ -115,10 +123,11 @@ async def _measure(described: DescribedDataset, rerank: bool, recorded: Mapping[
     verification = await asyncio.to_thread(operating_points, query, gallery)
     seconds = time.perf_counter() - start
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
+    abstained = None if abstain_from is None else await asyncio.to_thread(abstain, query, gallery, abstain_from)
     # The truth, where it is recorded, is a signal that no other can beat by more than chance.
     truth = {"recorded strength": _strength(query, recorded)} if recorded else None
     discard = await asyncio.to_thread(discard_curves, query, metrics, truth)
-    return _Measured(metrics, ends, verification, reranked, discard, seconds)
+    return _Measured(metrics, ends, verification, reranked, abstained, discard, seconds)
 
 
 def _strength(side: Descriptors, recorded: Mapping[str, Degradation]) -> NDArray[np.float64]:
@@ -160,6 +169,7 @@ async def _report(
         intervals=measured.intervals,
         baseline=baseline,
         reranked=measured.reranked,
+        abstained=measured.abstained,
         discard=measured.discard,
         alpha=described.all("alpha"),
         identifiability=described.all("identifiability"),

@@ -10,7 +10,7 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import NamePattern, Rerank
+from client.commands.options import Abstain, NamePattern, Rerank
 
 if TYPE_CHECKING:
     from client.report.report import Report
@@ -46,6 +46,7 @@ def evaluate_server(
         float, typer.Option("--retry", min=0, help="Seconds to keep trying while the server is away.")
     ] = defaults.RETRY_S,
     rerank: Rerank = False,
+    abstain: Abstain = None,
     heatmaps: Annotated[
         Path | None, typer.Option(help="Folder that `python -m export.heatmaps` wrote, to show in the report.")
     ] = None,
@@ -53,11 +54,7 @@ def evaluate_server(
         bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
     ] = False,
 ) -> None:
-    """Evaluate a server on a dataset, and write a report.
-
-    Every image of the queries and the gallery is sent once. If it is interrupted, the same command goes on with the
-    images that are left.
-    """
+    """Evaluate a server on a dataset, and write a report. Interrupted, the same command goes on."""
     import asyncio
 
     from client.commands.progress import progress
@@ -78,6 +75,7 @@ def evaluate_server(
                 on_error=on_error.value,
                 concurrency=concurrency,
                 rerank=rerank,
+                abstain_from=abstain,
                 sweep_alpha=sweep_alpha,
                 heatmaps=pictures,
                 progress=progress,
@@ -94,7 +92,12 @@ def _print(result: "Report", folder: Path) -> None:
     output = console.output()
     output.print(
         tables.metrics(
-            {"QAFM": result.metrics, "Re-ranked": result.reranked, "Colour histogram": result.baseline},
+            {
+                "QAFM": result.metrics,
+                "Re-ranked": result.reranked,
+                **tables.abstained(result.abstained),
+                "Colour histogram": result.baseline,
+            },
             result.intervals,
         )
     )

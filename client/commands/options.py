@@ -17,4 +17,13 @@ NamePattern = Annotated[
         "'(?P<pid>..)_(?P<camid>..)'. See docs/datasets.md.",
     ),
 ]
+Abstain = Annotated[
+    float | None,
+    typer.Option(
+        metavar="<FRACTION>",
+        min=0,
+        max=1,
+        help="Also the metrics without this share of the queries, those of the worst quality, as if left to a person.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from client.commands import console
-from client.commands.options import Json, Rerank
+from client.commands.options import Abstain, Json, Rerank
 
 if TYPE_CHECKING:
     from qafm.retrieval.descriptors import Descriptors
@@ -45,6 +45,7 @@ def score_descriptors(
         VectorsChoice | None, typer.Option(help="What to rank those by, where it is not what --vectors says.")
     ] = None,
     rerank: Rerank = False,
+    abstain: Abstain = None,
     json_file: Json = None,
 ) -> None:
     """Rank descriptors and print the metrics; needs no server."""
@@ -54,7 +55,7 @@ def score_descriptors(
 
     if against_vectors is not None and against is None:
         raise InvalidSettings("--against-vectors says what to rank the files of --against by; name these as well")
-    result, queries = _scored(query, gallery, distance, vectors, rerank)
+    result, queries = _scored(query, gallery, distance, vectors, rerank, abstain)
     comparison = None
     if against is not None:
         other, its_queries = _scored(*against, distance, against_vectors or vectors, rerank)
@@ -67,7 +68,12 @@ def score_descriptors(
 
 
 def _scored(
-    query: Path, gallery: Path, distance: DistanceChoice, vectors: VectorsChoice, rerank: bool
+    query: Path,
+    gallery: Path,
+    distance: DistanceChoice,
+    vectors: VectorsChoice,
+    rerank: bool,
+    abstain: float | None = None,
 ) -> "tuple[Score, Descriptors]":
     """The result of two files, and the queries it is of."""
     from qafm.retrieval.descriptors import RANKED_FIELDS, read_descriptors
@@ -76,7 +82,7 @@ def _scored(
 
     names = (*RANKED_FIELDS, "paths", *QUALITY_FIELDS, vectors.value)
     queries, crops = (read_descriptors(path, names) for path in (query, gallery))
-    result = score(queries, crops, distance=distance.value, vectors=vectors.value, rerank=rerank)
+    result = score(queries, crops, distance=distance.value, vectors=vectors.value, rerank=rerank, abstain_from=abstain)
     for warning in result.warnings:
         console.warn(warning)
     return result, queries
@@ -86,7 +92,8 @@ def _print(result: "Score", comparison: "Comparison | None") -> None:
     from client.commands import tables
 
     output = console.output()
-    output.print(tables.metrics({"%": result.metrics, "Re-ranked": result.reranked}, result.intervals))
+    columns = {"%": result.metrics, "Re-ranked": result.reranked, **tables.abstained(result.abstained)}
+    output.print(tables.metrics(columns, result.intervals))
     if comparison:
         output.print(tables.comparison(result, comparison))
     if result.verification:

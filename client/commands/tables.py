@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from client.gallery.search import Found
     from client.load import Load
     from qafm.attribute_metrics import HeadMetrics
+    from qafm.retrieval.abstention import Abstention
     from qafm.retrieval.bootstrap import Interval
     from qafm.retrieval.score import Comparison, Score
 
@@ -38,6 +39,11 @@ def metrics(columns: dict[str, Metrics | None], intervals: dict[str, Interval]) 
         first, *others = (f"{100 * getattr(values, name):.2f}" for values in given.values())
         table.add_row(label, first, _interval(intervals.get(name)), *others)
     return table
+
+
+def abstained(found: Abstention | None) -> dict[str, Metrics | None]:
+    """A column for `metrics`, where queries were left out."""
+    return {found.title: found.metrics} if found else {}
 
 
 def comparison(result: Score, found: Comparison) -> Table:

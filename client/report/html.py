@@ -42,7 +42,8 @@ Model {escape(report.model)}<br>
 <section class="tiles">{"".join(_tile(report, name) for name in ("rank1", "mAP", "mINP"))}</section>
 <section><h2>Metrics</h2>
 <table><thead><tr><th>Metric<th class="n">QAFM<th class="n">95 % interval<th class="n">Baseline<th class="n">Gain
-{'<th class="n">Re-ranked' if report.reranked else ""}<th class="n">Paper</thead>
+{'<th class="n">Re-ranked' if report.reranked else ""}
+{f'<th class="n">{report.abstained.title}' if report.abstained else ""}<th class="n">Paper</thead>
 <tbody>{"".join(_metric_row(report, name) for name in METRIC_LABELS)}</tbody></table>
 <p class="note">In per cent. Interval: by bootstrap over identities. Baseline: {escape(baseline.NAME)}, on the same
 images. {_paper_note(metrics)}
@@ -87,6 +88,8 @@ def _metric_row(report: Report, name: str) -> str:
     numbers = [_percent(value), ends, _percent(yardstick), f"{100 * (value - yardstick):+.2f}"]
     if report.reranked:
         numbers.append(_percent(getattr(report.reranked, name)))
+    if report.abstained:
+        numbers.append(_percent(getattr(report.abstained.metrics, name)))
     numbers.append(_percent(PAPER[name]) if name in PAPER else "")
     return f"<tr><th>{METRIC_LABELS[name]}" + "".join(f'<td class="n">{number}' for number in numbers)
 

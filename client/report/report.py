@@ -20,6 +20,7 @@ from qafm.attribute_metrics import HeadMetrics
 from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
+from qafm.retrieval.abstention import Abstention, abstention_summary
 from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.discard import DiscardCurve
 from qafm.retrieval.metrics import PROTOCOL, Metrics
@@ -58,6 +59,7 @@ class Report:
     unanswered: int = 0
     lacks: tuple[str, ...] = ()
     reranked: Metrics | None = None
+    abstained: Abstention | None = None
     discard: dict[str, DiscardCurve] = field(default_factory=dict)
     ablation: Ablation | None = None
 
@@ -68,6 +70,7 @@ class Report:
             **self.metrics.summary(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             **reranked_summary(self.reranked),
+            **abstention_summary(self.abstained),
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
             "verification": [asdict(point) for point in self.verification],

@@ -21,4 +21,5 @@ def pooled(descriptors: np.ndarray, weights: np.ndarray | None = None) -> np.nda
         weights = np.ones(len(descriptors))
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
     mean = (weights[:, None] * descriptors / np.maximum(lengths, 1e-12)).sum(axis=0)
-    return (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32)
+    unit: np.ndarray = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    return unit.astype(np.float32)

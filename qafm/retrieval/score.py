@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from qafm.errors import InvalidDescriptors, InvalidSettings
+from qafm.retrieval.abstention import Abstention, abstain, abstention_summary
 from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.comparison import Differences, differences, differences_summary, intervals, same_queries
 from qafm.retrieval.descriptors import Descriptors
@@ -31,15 +32,16 @@ VECTORS: tuple[Vectors, ...] = get_args(Vectors)
 class Score:
     """The result of ranking one gallery for all queries by one distance.
 
-    intervals: 95 %, of rank1 and mAP. reranked: the metrics after k-reciprocal re-ranking, where asked for.
-    verification: thresholds are of `distance`. discard: by signal of quality, where the queries have any. vectors: what
-    was ranked by. model: the name of what made the descriptors, where known. warnings: what a person should know before
-    trusting the result.
+    intervals: 95 %, of rank1 and mAP. reranked: the metrics after k-reciprocal re-ranking, where asked for. abstained:
+    those without the queries of the worst quality, likewise. verification: thresholds are of `distance`. discard: by
+    signal of quality, where the queries have any. vectors: what was ranked by. model: the name of what made the
+    descriptors, where known. warnings: what a person should know before trusting the result.
     """
 
     metrics: Metrics
     intervals: dict[str, Interval]
     reranked: Metrics | None
+    abstained: Abstention | None
     verification: list[OperatingPoint]
     discard: dict[str, DiscardCurve]
     distance: Distance
@@ -54,6 +56,7 @@ class Score:
             **self.metrics.summary(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             **reranked_summary(self.reranked),
+            **abstention_summary(self.abstained),
             "verification": [asdict(point) for point in self.verification],
             **discard_summary(self.discard),
             "distance": self.distance,
@@ -86,11 +89,13 @@ def score(
     distance: Distance = "euclidean",
     vectors: Vectors = "descriptors",
     rerank: bool = False,
+    abstain_from: float | None = None,
 ) -> Score:
     """Rank the gallery for every query and measure the result.
 
-    Raises as `qafm.retrieval.metrics.evaluate` does, InvalidDescriptors where a side lacks the vectors, and
-    InvalidSettings where they are not one of `VECTORS`.
+    abstain_from: also the metrics without this share of the queries, those of the worst quality.
+    Raises as `qafm.retrieval.metrics.evaluate` and `qafm.retrieval.abstention.abstain` do, InvalidDescriptors where a
+    side lacks the vectors, and InvalidSettings where they are not one of `VECTORS`.
     """
     query, gallery = _with_vectors("query", query, vectors), _with_vectors("gallery", gallery, vectors)
     metrics = evaluate(query, gallery, distance=distance)
@@ -104,6 +109,7 @@ def score(
         metrics=metrics,
         intervals=intervals(metrics, query.pids),
         reranked=evaluate(query, gallery, Reranking(), distance=distance) if rerank else None,
+        abstained=None if abstain_from is None else abstain(query, gallery, abstain_from, distance=distance),
         verification=operating_points(query, gallery, distance=distance),
         discard=discard_curves(query, metrics),
         distance=distance,

@@ -86,6 +86,24 @@ def test_score_by_cosine_where_lengths_differ(client, tmp_path):
     assert (result["mAP"], result["distance"]) == (1.0, "cosine") and "cosine distance" in result["protocol"]
 
 
+def test_score_without_the_worst_queries(client, tmp_path):
+    paths = [tmp_path / f"{side}.npz" for side in ("query", "gallery")]
+    rows = {"pids": np.array([1, 2]), "descriptors": np.eye(2, dtype=np.float32)}
+    np.savez(
+        paths[0],
+        **rows | {"descriptors": rows["descriptors"][[0, 0]]},
+        camids=np.ones(2, int),
+        utility=np.float32([0.9, 0.1]),
+    )
+    np.savez(paths[1], **rows, camids=np.full(2, 2))
+    code, output, _ = client("score", *paths, "--abstain", 0.5, "--json", tmp_path / "score.json")
+    assert code == 0 and "Without the worst 50%" in " ".join(output.split())
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert (found["rank1"], found["abstained"]["rank1"], found["abstained"]["signal"]) == (0.5, 1.0, "utility")
+    code, _, errors = client("score", *paths, "--abstain", 1)
+    assert code == 2 and "expected one above 0 and below 1" in errors
+
+
 def test_score_after_reranking_is_labelled(client, search, tmp_path):
     code, output, _ = client("score", *search, "--rerank", "--json", tmp_path / "score.json")
     assert code == 0 and "Re-ranked" in output

@@ -20,6 +20,7 @@ from client.report.write import write_report
 from qafm.attribute_metrics import HeadMetrics
 from qafm.attributes import SCHEMA
 from qafm.manifest import Manifest
+from qafm.retrieval.abstention import Abstention
 from qafm.retrieval.bootstrap import Difference, Interval
 from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import Descriptors
@@ -85,6 +86,7 @@ def report(tmp_path_factory):
             intervals=intervals(metrics, query.pids),
             baseline=metrics,
             reranked=metrics,
+            abstained=Abstention(0.1, "utility", 0.25, 3, metrics),
             verification=operating_points(query, gallery),
             attributes={
                 attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, Interval(0.5, 0.6875)) for attribute in SCHEMA

@@ -13,6 +13,7 @@ from client.report.write import write_report
 from qafm.attribute_metrics import HeadMetrics
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
+from qafm.retrieval.abstention import Abstention
 from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
@@ -49,6 +50,7 @@ def folder(tmp_path):
         alpha=np.array([0.25, 0.5], np.float32),
         identifiability=np.array([3, 4], np.float32),
         reranked=metrics,
+        abstained=Abstention(0.1, "utility", 0.25, 3, metrics),
     )
     write_report(tmp_path, report)
     return tmp_path
@@ -71,12 +73,14 @@ def test_json_has_what_programs_read(folder):
     }
     assert found["verification"] == [{"false_positive_rate": 0.01, "true_positive_rate": 0.375, "threshold": 0.8125}]
     assert (found["reranked"]["mAP"], found["reranked"]["k2"]) == (0.5, 6)
+    assert (found["abstained"]["threshold"], found["abstained"]["left_out"]) == (0.25, 3)
     assert found["failed_images"][0]["path"] == "query/a.jpg"
     assert found["manifest"]["versions"]["pillow"] == "12"
 
 
 def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
     page = (folder / "report.html").read_text()
+    assert "Without the worst 10%" in page
     assert "&lt;script&gt;alert(1)" in page and "&lt;b&gt;abc" in page
     tags, links = set(), []
 
