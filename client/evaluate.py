@@ -34,6 +34,7 @@ from qafm.retrieval.discard import DiscardCurve, discard_curves
 from qafm.retrieval.metrics import Metrics, evaluate
 from qafm.retrieval.reranking import Reranking
 from qafm.retrieval.verification import OperatingPoint, operating_points
+from qafm.weighting import Weighting
 
 
 async def evaluate_dataset(
@@ -46,6 +47,7 @@ async def evaluate_dataset(
     rerank: bool = False,
     abstain_from: float | None = None,
     sweep_alpha: bool = False,
+    weightings: Mapping[str, Weighting] | None = None,
     heatmaps: Mapping[str, bytes] | None = None,
     progress: Progress = quiet,
     warn: Callable[[str], None] = lambda message: None,
@@ -55,9 +57,10 @@ async def evaluate_dataset(
     data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. After an interruption the
     same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
     abstain_from: also those without this share of the queries, those of the worst quality. sweep_alpha: also the
-    paper's Table 4. heatmaps: pictures to show, by their images' names. warn: is told what a person should know before
-    trusting the result, and of each image that failed. Raises as `describe_dataset` does, InvalidDataset where `data`
-    is not valid, InvalidSettings for another share than `qafm.retrieval.abstention` takes, where another evaluation
+    paper's Table 4; weightings: with a row for each of these too, by name. heatmaps: pictures to show, by their images'
+    names. warn: is told what a person should know before trusting the result, and of each image that failed.
+    Raises as `describe_dataset` does, InvalidDataset where `data` is not valid, InvalidSettings for another share than
+    `qafm.retrieval.abstention` takes or a weighting that cannot do with what the server says, where another evaluation
     writes into `folder` or a report of another dataset is there, InvalidDescriptors where nothing can be measured, and
     EvaluationFailed where that is because images failed.
     """
@@ -76,11 +79,10 @@ async def evaluate_dataset(
         for image in described.failed_images:
             warn(f"{image.path}: {image.reason}")
         measured = await _measure(described, rerank, abstain_from, recorded)
-        ablation = (
-            await ablate(client, recorded, described.query, described.gallery, measured.metrics, concurrency)
-            if sweep_alpha
-            else None
-        )
+        ablation = None
+        if sweep_alpha:
+            sides = described.query, described.gallery
+            ablation = await ablate(client, recorded, *sides, measured.metrics, concurrency, weightings)
         await client.confirm_model()
         _write_descriptors(folder, described)
         # Half of the memory, and not needed any more.

@@ -21,6 +21,8 @@ from qafm.quality import Quality
 
 NUMBERS = PERTURBATION_COUNT + 2 + len(BAR_SIDES)
 """How many a picture is summed up in, beside the direction of its features."""
+LENGTH = PERTURBATION_COUNT + 1
+"""Where the logarithm of the features' length stands among them."""
 PREFIX = "utility_"
 """Of the arrays' names in `alpha.npz`, where they stand beside the weighting's."""
 
@@ -37,7 +39,7 @@ def numbers(quality: Quality) -> np.ndarray:
     """
     distances = np.log(quality.scatter.astype(np.float64) + _SMALL)
     bars = distances[_BAR_PLACES].reshape(len(BAR_SIDES), len(BAR_FRACTIONS)).mean(axis=1)
-    length = np.linalg.norm(quality.original.astype(np.float64))
+    length = float(np.linalg.norm(quality.original.astype(np.float64)))
     whole = np.log([quality.identifiability + _SMALL, length + _SMALL])
     return np.concatenate([distances, whole, np.sort(bars)])
 
@@ -45,7 +47,7 @@ def numbers(quality: Quality) -> np.ndarray:
 def direction(quality: Quality) -> np.ndarray:
     """The picture's own features at length 1, float64 [2048]; of all zeros, zeros."""
     features = quality.original.astype(np.float64)
-    return features / max(np.linalg.norm(features), 1e-12)
+    return features / max(float(np.linalg.norm(features)), 1e-12)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Abstain, NamePattern, Rerank
+from client.commands.options import Abstain, NamePattern, Rerank, SweepAlpha, Weightings
 
 if TYPE_CHECKING:
     from client.report.report import Report
@@ -50,9 +50,8 @@ def evaluate_server(
     heatmaps: Annotated[
         Path | None, typer.Option(help="Folder that `python -m export.heatmaps` wrote, to show in the report.")
     ] = None,
-    sweep_alpha: Annotated[
-        bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
-    ] = False,
+    sweep_alpha: SweepAlpha = False,
+    weighting: Weightings = None,
 ) -> None:
     """Evaluate a server on a dataset, and write a report. Interrupted, the same command goes on."""
     import asyncio
@@ -61,10 +60,12 @@ def evaluate_server(
     from client.evaluate import evaluate_dataset
     from client.evaluation.dataset import read_dataset
     from client.report.report import read_heatmaps
+    from qafm.weighting import load_weighting
 
     # What is wrong with the input is said before any server is asked.
     dataset = read_dataset(data, limit, name_pattern)
     pictures = read_heatmaps(heatmaps) if heatmaps else {}
+    weightings = {str(path): load_weighting(path) for path in weighting or ()}
 
     async def evaluated() -> "Report":
         async with connection.client(request_timeout_s=request_timeout_s, retry_s=retry_s) as client:
@@ -76,7 +77,8 @@ def evaluate_server(
                 concurrency=concurrency,
                 rerank=rerank,
                 abstain_from=abstain,
-                sweep_alpha=sweep_alpha,
+                sweep_alpha=sweep_alpha or bool(weightings),
+                weightings=weightings,
                 heatmaps=pictures,
                 progress=progress,
                 warn=console.warn,

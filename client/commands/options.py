@@ -26,4 +26,18 @@ Abstain = Annotated[
         help="Also the metrics without this share of the queries, those of the worst quality, as if left to a person.",
     ),
 ]
+SweepAlpha = Annotated[
+    bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
+]
+Weightings = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--weighting",
+        metavar="<FILE>",
+        help="An alpha.npz, or a run's weighting.npz: a row of Table 4, from the same look at each image. May be given "
+        "many times.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]

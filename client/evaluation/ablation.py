@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.reid import ReidClient
+from qafm.contract import FEATURE_SIZE, PERTURBATION_COUNT
 from qafm.datasets import degradations
 from qafm.datasets.degradations import LEVELS, level
+from qafm.errors import InvalidSettings
+from qafm.quality import Quality
 from qafm.retrieval.comparison import Differences, differences, differences_summary
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
+from qafm.utility import LENGTH
+from qafm.weighting import Weighting
+from qafm.weighting.retrieval import Retrieval
 
 FIXED_ALPHAS = tuple(tenth / 10 for tenth in range(1, 10))
 
@@ -99,13 +105,17 @@ async def ablate(
     gallery: Descriptors,
     metrics: Metrics,
     concurrency: int,
+    weightings: Mapping[str, Weighting] | None = None,
 ) -> Ablation:
     """Evaluate both branches alone and fixed weights beside `metrics`, of the served descriptors of query and gallery.
 
     "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
     cosine of v_a and v_s. recorded: what is wrong with the images, all of them, by path; it splits the queries.
-    concurrency: how many requests are in flight at once.
+    concurrency: how many requests are in flight at once. weightings: further ones by name, a row each, by Q and SCATTER
+    as they were served; raises InvalidSettings where one cannot do with these (see `require_served_inputs`).
     """
+    weightings = weightings or {}
+    require_served_inputs(weightings, scatter=query.scatter is not None)
     rows = [Row("QAFM", None, metrics)]
     for name, vectors in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
         rows.append(await _row(name, None, metrics, _plain(query, vectors), _plain(gallery, vectors)))
@@ -114,8 +124,11 @@ async def ablate(
         ("APAN alone, α = 0", 0.0),
         *((f"fixed α = {tenth}", tenth) for tenth in FIXED_ALPHAS),
     ):
-        sides = [await _fused(client, side, fixed, concurrency) for side in (query, gallery)]
+        sides = [await _fused(client, side, np.full(len(side), fixed), concurrency) for side in (query, gallery)]
         rows.append(await _row(name, fixed, metrics, *sides))
+    for name, weighting in weightings.items():
+        sides = [await _fused(client, side, _alphas(weighting, side), concurrency) for side in (query, gallery)]
+        rows.append(await _row(f"weighting {name}", None, metrics, *sides))
     alpha = np.concatenate([known(side.alpha) for side in (query, gallery)])
     score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
     return Ablation(
@@ -170,10 +183,31 @@ async def _row(name: str, alpha: float | None, served: Metrics, query: Descripto
     return Row(name, alpha, metrics, await asyncio.to_thread(differences, metrics, served, query.pids))
 
 
-async def _fused(client: ReidClient, side: Descriptors, alpha: float, concurrency: int) -> Descriptors:
-    weights = np.full(len(side), alpha, np.float32)
+async def _fused(client: ReidClient, side: Descriptors, alpha: NDArray[Any], concurrency: int) -> Descriptors:
     vectors = (known(side.visual), known(side.semantic))
-    return replace(side, descriptors=await client.fuse(*vectors, weights, concurrency=concurrency))
+    return replace(side, descriptors=await client.fuse(*vectors, alpha.astype(np.float32), concurrency=concurrency))
+
+
+def require_served_inputs(weightings: Mapping[str, Weighting], *, scatter: bool) -> None:
+    """Raises InvalidSettings for a weighting that needs more of an image than a server says: SCATTER where it gives
+    none, or the length of the features, which none gives."""
+    for name, weighting in weightings.items():
+        if isinstance(weighting, Retrieval) and not scatter:
+            raise InvalidSettings(f"the weighting {name} reads SCATTER, which this server does not give; leave it away")
+        if isinstance(weighting, Retrieval) and weighting.linear[LENGTH]:
+            raise InvalidSettings(
+                f"the weighting {name} reads the length of an image's features, which a server does not say; expected "
+                "one that was fitted to Q and to the distances"
+            )
+
+
+def _alphas(weighting: Weighting, side: Descriptors) -> NDArray[np.float64]:
+    """α of each image, float64 [N]."""
+    count, features = len(side), np.zeros(FEATURE_SIZE)
+    scatter = np.zeros((count, PERTURBATION_COUNT), np.float32) if side.scatter is None else side.scatter
+    scores = known(side.identifiability).tolist()
+    qualities = [Quality(score, each, features) for score, each in zip(scores, scatter, strict=True)]
+    return np.array([weighting.alpha(quality) for quality in qualities])
 
 
 def _plain(side: Descriptors, name: str) -> Descriptors:

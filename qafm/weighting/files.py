@@ -32,7 +32,8 @@ def save_weighting(path: Path, weighting: Weighting, utility: Utility | None = N
     """Write `alpha.npz`, whole or not at all. Raises OSError."""
     taught = utility.arrays() if utility else {}
     with whole_file(Path(path)) as file:
-        np.savez(file, format=np.array(FORMAT), kind=np.array(weighting.kind), **weighting.arrays(), **taught)
+        arrays = {"format": np.array(FORMAT), "kind": np.array(weighting.kind)} | weighting.arrays() | taught
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_weighting(path: Path) -> Weighting:

@@ -8,12 +8,15 @@ from rich.console import Console
 
 from client import ReidClient
 from client.commands import tables
-from client.evaluation.ablation import ablate, correlation
+from client.evaluation.ablation import ablate, correlation, require_served_inputs
 from client.testing import MockTransport
 from qafm.contract import DESCRIPTOR_SIZE, VECTOR_SIZE
+from qafm.errors import InvalidSettings
 from qafm.retrieval.bootstrap import difference
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
+from qafm.weighting.constant import Constant
+from qafm.weighting.retrieval import Retrieval
 
 
 def test_correlation_agrees_with_its_definition():
@@ -34,7 +37,8 @@ def described(generator, centres, pids, camid) -> Descriptors:
     mixed = (visual + semantic)[:, :DESCRIPTOR_SIZE]
     descriptors = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     alpha = generator.random(count, dtype=np.float32)
-    known = {"alpha": alpha, "identifiability": 1 - alpha, "visual": visual, "semantic": semantic}
+    scatter = generator.uniform(0, 1, (count, 34)).astype(np.float32)
+    known = {"alpha": alpha, "identifiability": 1 - alpha, "scatter": scatter, "visual": visual, "semantic": semantic}
     return Descriptors(descriptors, pids, np.full(count, camid), **known)
 
 
@@ -65,3 +69,39 @@ def test_each_row_has_its_difference_to_the_served_one():
         console.print(*tables.ablation(ablation))
     (line,) = (line for line in printed.get().splitlines() if "cosine of v_s" in line)
     assert f"-{-100 * apan.value:.2f} (" in line and f" to {100 * apan.interval.high:.2f})" in line
+
+
+def rule(reads: int) -> Retrieval:
+    """One that reads a single number."""
+    return Retrieval(np.zeros(40), np.ones(40), 3 * np.eye(40)[reads], np.zeros(()))
+
+
+def test_each_further_weighting_has_a_row_from_what_was_served():
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((2, 6, VECTOR_SIZE))
+    query, gallery = (described(generator, centres, np.repeat(np.arange(6), 3), camid) for camid in (1, 2))
+    asked: list[np.ndarray] = []
+
+    class Listening(ReidClient):
+        async def fuse(self, visual, semantic, alpha, **options):
+            asked.append(alpha)
+            return await super().fuse(visual, semantic, alpha, **options)
+
+    async def swept(weightings):
+        async with Listening(transport=MockTransport()) as client:
+            return await ablate(client, None, query, gallery, evaluate(query, gallery), 2, weightings)
+
+    *_, half, reads_noise = asyncio.run(swept({"half": Constant(np.array(0.5)), "noise": rule(7)})).rows
+    assert (half.name, reads_noise.name) == ("weighting half", "weighting noise")
+    assert asked[-4].tolist() == [0.5] * 18
+    expected = 1 / (1 + np.exp(-3 * np.log(query.scatter[:, 7].astype(np.float64) + 1e-3)))
+    assert asked[-2] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InvalidSettings, match="the weighting long reads the length"):
+        asyncio.run(swept({"long": rule(35)}))
+
+
+def test_a_weighting_that_needs_scatter_is_refused_where_there_is_none():
+    require_served_inputs({"half": Constant(np.array(0.5))}, scatter=False)
+    require_served_inputs({"rule": rule(3)}, scatter=True)
+    with pytest.raises(InvalidSettings, match="reads SCATTER, which this server does not give"):
+        require_served_inputs({"rule": rule(3)}, scatter=False)
