@@ -1,7 +1,7 @@
 """`python -m bench.quality RUN`: what quality is worth, by a finished run and on the test people of its dataset.
 
 Everything is described once and kept in --out: of a run of `study` that takes three quarters of an hour on one core.
-The figures go into a CSV file.
+The figures go into a CSV file, and as tables onto the screen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.quality.described import Described
-from bench.quality.figures import Figure
+from bench.quality.figures import Figure, tables
 from bench.quality.judge import judge
 from qafm.errors import QafmError
 from qafm.files import whole_file
@@ -33,13 +33,16 @@ def main(
         rows = [Figure._fields, *figures]
         with whole_file(results) as file:
             file.write("".join(",".join(map(_shown, row)) + "\n" for row in rows).encode())
+        print(tables(figures))
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    """As a cell of a CSV file."""
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f'"{text}"' if "," in text else text
 
 
 if __name__ == "__main__":

@@ -37,6 +37,24 @@ class Figure(NamedTuple):
     low: float = np.nan
     high: float = np.nan
 
+    def in_per_cent(self) -> str:
+        ends = "" if np.isnan(self.low) else f" ({100 * self.low:.1f} to {100 * self.high:.1f})"
+        return f"{100 * self.value:.1f}{ends}"
+
+
+def tables(figures: Sequence[Figure]) -> str:
+    """As Markdown, one for each `what`, in per cent: a row for each `where`, a column for each `of`."""
+    shown = []
+    for what in dict.fromkeys(figure.what for figure in figures):
+        cells = {(figure.where, figure.of): figure for figure in figures if figure.what == what}
+        heads = list(dict.fromkeys(of for _, of in cells))
+        lines = [f"| {what} | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
+        for where in dict.fromkeys(where for where, _ in cells):
+            row = (cells.get((where, of)) for of in heads)
+            lines.append(f"| {where} | {' | '.join(figure.in_per_cent() if figure else '' for figure in row)} |")
+        shown.append("\n".join(lines))
+    return "\n\n".join(shown)
+
 
 def signals(lessons: Lessons, utility: Utility) -> Signals:
     """All that a picture's views say of its quality."""
@@ -100,7 +118,7 @@ def constants(
     each = {f"{alpha:.2f}": precision(float(alpha)) for alpha in CONSTANTS}
     best = max(each, key=lambda name: float(np.nanmean(each[name])))
     for name, found in each.items():
-        yield Figure("mAP by a constant", name, "queries", float(np.nanmean(found)))
+        yield Figure("mAP by a constant", "every picture", f"α = {name}", float(np.nanmean(found)))
     for name, found in by_rule.items():
         yield Figure("mAP", name, "queries", float(np.nanmean(found)), *interval(found, pids))
         yield _over("mAP over the best constant in hindsight", name, best, found, each[best], pids)

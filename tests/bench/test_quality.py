@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from bench.quality.figures import Figure, across, constants, left_out, shots, untaught, within
+from bench.quality.figures import Figure, across, constants, left_out, shots, tables, untaught, within
 from bench.quality.pictures import STRENGTHS, WALK, as_they_are, ladders, walks
 from qafm.datasets.crops import Crop
 from synthetic.degradation import EVERY_KIND
@@ -102,6 +102,7 @@ def test_the_best_constant_in_hindsight():
     by_rule = {"retrieval": np.full(4, 0.9), "constant": np.full(4, 0.8)}
     figures = list(constants(lambda alpha: np.full(4, 1 - abs(alpha - 0.6)), by_rule, np.arange(4)))
     assert len([figure for figure in figures if figure.what == "mAP by a constant"]) == len(CONSTANTS)
+    assert "| α = 0.60 | 100.0 |" in tables(figures) and "| queries | 10.0 (10.0 to 10.0) |" in tables(figures)
     over = {figure.of: figure for figure in figures if figure.what.endswith("hindsight")}
     assert over["retrieval"].where == "0.60" and over["retrieval"].value == pytest.approx(-0.1)
     assert value_of(figures, "mAP over the constant", "retrieval", "queries") == pytest.approx(0.1)
