@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.defaults import CONCURRENCY
-from client.evaluation.ablation import Ablation, ablate, known
+from client.evaluation.ablation import Ablation, ablate, known, require_served_inputs
 from client.evaluation.baseline import describe_by_colour
 from client.evaluation.dataset import EvaluationData, read_dataset
 from client.evaluation.describing import DescribedDataset, OnError, describe_dataset
@@ -23,6 +23,7 @@ from client.reid import ReidClient
 from client.report.examples import choose_examples
 from client.report.report import Report, now
 from client.report.write import PAGE_FILE, write_report
+from qafm.contract import SCATTER
 from qafm.datasets.degradations import Degradation
 from qafm.errors import EvaluationFailed, InvalidDescriptors
 from qafm.files import whole_file
@@ -45,7 +46,7 @@ async def evaluate_dataset(
     on_error: OnError = "skip",
     concurrency: int = CONCURRENCY,
     rerank: bool = False,
-    abstain_from: float | None = None,
+    abstaining: float | None = None,
     sweep_alpha: bool = False,
     weightings: Mapping[str, Weighting] | None = None,
     heatmaps: Mapping[str, bytes] | None = None,
@@ -56,8 +57,8 @@ async def evaluate_dataset(
 
     data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. After an interruption the
     same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
-    abstain_from: also those without this share of the queries, those of the worst quality. sweep_alpha: also the
-    paper's Table 4; weightings: with a row for each of these too, by name. heatmaps: pictures to show, by their images'
+    abstaining: also those without this share of the queries, those of the worst quality. sweep_alpha: also the
+    paper's Table 4; weightings: with a row for each of these, by name. heatmaps: pictures to show, by their images'
     names. warn: is told what a person should know before trusting the result, and of each image that failed.
     Raises as `describe_dataset` does, InvalidDataset where `data` is not valid, InvalidSettings for another share than
     `qafm.retrieval.abstention` takes or a weighting that cannot do with what the server says, where another evaluation
@@ -65,12 +66,15 @@ async def evaluate_dataset(
     EvaluationFailed where that is because images failed.
     """
     start = time.perf_counter()
-    if abstain_from is not None:
-        require_fraction(abstain_from)
+    if abstaining is not None:
+        require_fraction(abstaining)
+    if weightings:
+        require_served_inputs(weightings, scatter=SCATTER.name not in client.lacks)
     dataset = read_dataset(data) if isinstance(data, Path) else data
     for warning in dataset.warnings:
         warn(warning)
     # Before anything is described: what it says is needed when all is.
+    sweep_alpha = sweep_alpha or bool(weightings)
     recorded = dataset.degradations() if sweep_alpha else None
     with report_folder(folder, dataset.identity, dataset.root):
         described = await describe_dataset(
@@ -78,7 +82,7 @@ async def evaluate_dataset(
         )
         for image in described.failed_images:
             warn(f"{image.path}: {image.reason}")
-        measured = await _measure(described, rerank, abstain_from, recorded)
+        measured = await _measure(described, rerank, abstaining, recorded)
         ablation = None
         if sweep_alpha:
             sides = described.query, described.gallery
@@ -110,7 +114,7 @@ class _Measured:
 
 
 async def _measure(
-    described: DescribedDataset, rerank: bool, abstain_from: float | None, recorded: Mapping[str, Degradation] | None
+    described: DescribedDataset, rerank: bool, abstaining: float | None, recorded: Mapping[str, Degradation] | None
 ) -> _Measured:
     # In threads: the connection stays alive meanwhile.
     start = time.perf_counter()
@@ -125,7 +129,7 @@ async def _measure(
     verification = await asyncio.to_thread(operating_points, query, gallery)
     seconds = time.perf_counter() - start
     reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
-    abstained = None if abstain_from is None else await asyncio.to_thread(abstain, query, gallery, abstain_from)
+    abstained = None if abstaining is None else await asyncio.to_thread(abstain, query, gallery, abstaining)
     # The truth, where it is recorded, is a signal that no other can beat by more than chance.
     truth = {"recorded strength": _strength(query, recorded)} if recorded else None
     discard = await asyncio.to_thread(discard_curves, query, metrics, truth)

@@ -8,7 +8,6 @@ import numpy as np
 
 from client.description import Description, Float32
 from qafm.errors import InvalidDescriptors
-from qafm.retrieval.descriptors import require_one_model
 from qafm.retrieval.pooling import pooled
 
 
@@ -42,5 +41,8 @@ def pool(descriptions: Sequence[Description]) -> Float32:
 def _require(descriptions: Sequence[Description]) -> None:
     if not descriptions:
         raise InvalidDescriptors("no description; expected at least one, of one person")
-    for description in descriptions:
-        require_one_model(descriptions[0].model, description.model)
+    if len(models := sorted({description.model for description in descriptions if description.model})) > 1:
+        raise InvalidDescriptors(
+            f"the pictures are described by the models {', '.join(models)}, between which distances mean nothing. "
+            "Describe all of them with one"
+        )

@@ -21,7 +21,7 @@ from export.samples import load_data, load_samples
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 from train.quality.spoilt import Spoilt
-from train.quality.teaching import load_fitted_weighting, load_utility
+from train.quality.teaching import load_fitted_weighting, load_utility, unfitted
 
 
 def main(
@@ -56,6 +56,8 @@ def main(
         if best and load_run_settings(run).refits:
             raise InvalidSettings(f"{run}: nothing is validated in a refit, so no epoch is the best; leave --best away")
         networks = load_networks(run, best=best)
+        if warning := unfitted(run, best=best):
+            console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
         reduced = any(chosen != "fp32" for chosen in precisions.values())
         manifest = install(
             networks,

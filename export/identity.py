@@ -53,7 +53,7 @@ def manifest_of(
         "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "origin": origin,
         "graphs": graphs,
-        # Of the paper's weighting mu and sigma, of a constant one its alpha.
+        # Of the paper's weighting mu and sigma, of a constant one its alpha, of one fitted for retrieval its offset.
         "weighting": {
             "kind": weighting.kind,
             **{name: float(values) for name, values in arrays.items() if values.ndim == 0},

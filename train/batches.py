@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from qafm.contract import IMAGENET_MEAN
 from qafm.datasets.crops import Crop
+from qafm.datasets.degradations import Degradation
 from qafm.errors import InvalidSettings
 from qafm.images import resize
+from synthetic.degradation import EVERY_KIND, degrade
 from train.augmentation import draw
 from train.data import CropFiles, TrainingData, collate, read_crop, readable
 from train.settings import STAGES, AugmentationSettings, Settings, StageName
@@ -25,27 +29,48 @@ _CPU = torch.device("cpu")
 @dataclass(frozen=True)
 class Batch:
     """`crops` uint8 [B,384,128,3]; `labels` int64 [B]; `attributes` int64 [B,12]; `rows` int64 [B] of TrainingData;
-    `augmentation` float32 [B,10], what `train.augmentation` is to do with each."""
+    `augmentation` float32 [B,10], what `train.augmentation` is to do with each. Where a branch learns from degraded
+    crops, `worse` is `crops` made worse, and `chance` float32 [B] in [0,1): a branch sees those worse whose chance is
+    below its probability."""
 
     crops: Tensor
     labels: Tensor
     attributes: Tensor
     rows: Tensor
     augmentation: Tensor
+    worse: Tensor | None = None
+    chance: Tensor | None = None
+
+    def seen(self, probability: float) -> Tensor:
+        """The crops as a branch sees them, uint8 [B,384,128,3]."""
+        if self.worse is None or self.chance is None or not probability:
+            return self.crops
+        return torch.where((self.chance < probability)[:, None, None, None], self.worse, self.crops)
 
 
 class _TrainingCrops(CropFiles):
     """Asked for as (row, seed): the seed alone decides the augmentation, whichever worker draws it."""
 
-    def __init__(self, crops: Sequence[Crop], settings: AugmentationSettings) -> None:
+    def __init__(self, crops: Sequence[Crop], settings: AugmentationSettings, stage: StageName) -> None:
         super().__init__(crops)
         self.settings = settings
+        # The probability that some branch sees a crop worse.
+        branches = settings.degraded
+        self.degraded = {"iqa": 0.0, "apan": branches.apan, "joint": max(branches.apn, branches.apan)}[stage]
         self.policy = v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, fill=[round(255 * mean) for mean in IMAGENET_MEAN])
 
-    def read(self, key: tuple[int, int]) -> tuple[Tensor, int, Tensor]:
+    def read(self, key: tuple[int, int]) -> tuple[Any, ...]:
         row, seed = key
-        pixels = torch.from_numpy(resize(read_crop(self.crops[row])).copy())
-        return self._auto_augmented(pixels, seed), row, draw(self.settings, seed)
+        crop = read_crop(self.crops[row])
+        found = self._auto_augmented(_resized(crop), seed), row, draw(self.settings, seed)
+        if not self.degraded:
+            return found
+        # The rectangles, flips and shifts of `draw` come afterwards, and are the same for both.
+        generator = np.random.default_rng((seed, 2))
+        chance, worse = generator.random(dtype=np.float32), found[0]
+        if chance < self.degraded:
+            worse = self._auto_augmented(_resized(_made_worse(crop, generator)), seed)
+        return *found, worse, chance
 
     def _auto_augmented(self, pixels: Tensor, seed: int) -> Tensor:
         """Here and not on the device: one crop in ten, each by operations of its own."""
@@ -54,6 +79,15 @@ class _TrainingCrops(CropFiles):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.policy(pixels.permute(2, 0, 1)).permute(1, 2, 0)
+
+
+def _resized(crop: np.ndarray) -> Tensor:
+    return torch.from_numpy(resize(crop).copy())
+
+
+def _made_worse(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    degradation = Degradation(str(generator.choice(EVERY_KIND)), float(generator.uniform(0, 1)))
+    return np.asarray(degrade(Image.fromarray(crop), degradation, generator))
 
 
 def identity_batches(labels: np.ndarray, identities: int, images: int, seed: tuple[int, ...]) -> Iterator[list[int]]:
@@ -128,7 +162,7 @@ class Batches:
         self.sampler = _EpochSampler(self)
         # The workers stay: after each fork, this process pays once for every page that it writes to.
         self.loader = DataLoader(
-            _TrainingCrops(data.crops, settings.augmentation),
+            _TrainingCrops(data.crops, settings.augmentation, stage),
             batch_sampler=self.sampler,
             num_workers=settings.workers,
             persistent_workers=settings.workers > 0,
@@ -142,8 +176,8 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         self.sampler.epoch = epoch
         for loaded in readable(self.loader):
-            crops, rows, augmentation = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
-            yield Batch(crops, self.labels[rows], self.attributes[rows], rows, augmentation)
+            crops, rows, *others = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
+            yield Batch(crops, self.labels[rows], self.attributes[rows], rows, *others)
 
     def rows(self, epoch: int) -> list[list[tuple[int, int]]]:
         """This process's share of each batch of an epoch: rows, each with the seed of its augmentation."""

@@ -18,7 +18,7 @@ from train.checkpoint import (
 )
 from train.data import TrainingData, load_training_data
 from train.files import adopt
-from train.networks.weighting import TrainableWeighting, build_weighting
+from train.networks.weighting import TrainableWeighting, reads_q
 from train.quality.scores import SCORES_FILE
 from train.settings import Settings, StageName
 from train.stages.stage import Stage
@@ -50,7 +50,7 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
     if settings.refits:
         folder = Path(settings.refits)
         _require_finished(folder)
-        if build_weighting(settings.joint.weighting).reads_q and not (folder / SCORES_FILE).is_file():
+        if reads_q(settings.joint.weighting) and not (folder / SCORES_FILE).is_file():
             raise InvalidCheckpoint(f"{folder}: it has no {SCORES_FILE}, the Q of its crops, which a refit keeps")
         if (earlier := load_run_settings(folder)).refits:
             raise InvalidCheckpoint(f"{folder}: refits {earlier.refits} itself; name that run")

@@ -35,7 +35,7 @@ from train.launch import launch
 from train.metrics_log import forget_metrics
 from train.networks import IQA, Trunk, build_apan, build_trunk
 from train.networks.apan import attribute_priors
-from train.networks.weighting import build_weighting
+from train.networks.weighting import reads_q
 from train.precision import require_precision, usable_precision
 from train.quality.scores import Scores, crops_to_score, forget_scores, score_crops
 from train.quality.teaching import forget_quality, is_taught, teach_quality
@@ -68,9 +68,9 @@ def train(
     require_precision(settings.precision, fabric.device)
     data = load_training_data(root, settings.seed, everyone=settings.refits is not None)
     stages = () if stage == LAST_STAGE else _stages(settings, stage)
-    fitted = _fitted(settings, fabric, console)
+    usable = _usable(settings, fabric, console)
     place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
-    batches = {name: Batches(data, fitted, name, **place) for name in stages}
+    batches = {name: Batches(data, usable, name, **place) for name in stages}
     # What can be refused is refused before the folder holds a run.
     if stage:
         for name in _predecessors(stage, settings):
@@ -98,17 +98,17 @@ def train(
         fabric.barrier()
         # The same first weights whether the stages run together or one by one.
         torch.manual_seed(settings.seed)
-        built = _build(name, fitted, data, run, fabric, console)
+        built = _build(name, usable, data, run, fabric, console)
         train_stage(built, batches.pop(name), run, resume=resume, console=console)
         # Its batches end here, and their workers: found later by a worker of the next stage, these cannot be ended.
         gc.collect()
     if stage in (None, LAST_STAGE):
         if fabric.is_global_zero and not (resume and is_taught(run, settings)):
-            teach_quality(fitted, data, run, fabric, console)
+            teach_quality(usable, data, run, fabric, console)
         fabric.barrier()
 
 
-def _fitted(settings: Settings, fabric: Fabric, console: Console) -> Settings:
+def _usable(settings: Settings, fabric: Fabric, console: Console) -> Settings:
     """The settings as this machine can run them, which says what it cannot. The run keeps those that were asked for."""
     precision = usable_precision(settings.precision, fabric.device)
     if precision != settings.precision:
@@ -214,11 +214,14 @@ def _fresh(
         return IQAStage(settings, fabric, len(data.pids))
     if name == "apan":
         return APANStage(settings, fabric, _first_trunk(settings, run), data.attributes)
+    # Built whatever is done with it: networks of one seed are to begin alike.
+    iqa = IQA(build_trunk(settings.network))
     apan = build_apan(build_trunk(settings.network), settings.network)
     apan_stage = load_finished_checkpoint(run, "apan")
     apan_stage.restore({"apan": apan})
-    reads_q = build_weighting(settings.joint.weighting).reads_q
-    scores = _scores(settings, data, run, fabric, console) if reads_q else Scores.unread(data)
+    scores = Scores.unread(data)
+    if reads_q(settings.joint.weighting):
+        scores = _scores(iqa, settings, data, run, fabric, console)
     return JointStage(
         settings,
         fabric,
@@ -232,9 +235,8 @@ def _fresh(
     )
 
 
-def _scores(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> Scores:
+def _scores(iqa: IQA, settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> Scores:
     """Q by the finished IQA network, of as many crops as the settings say."""
-    iqa = IQA(build_trunk(settings.network))
     load_finished_checkpoint(run, "iqa").restore({"iqa": iqa})
     scored = original_split(data.folder, settings) if settings.refits else data
     trained, held_out = crops_to_score(scored, settings.joint.q_crops, settings.seed)

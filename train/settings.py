@@ -58,6 +58,16 @@ class NetworkSettings(_Frozen):
         return self.neck == "bnneck"
 
 
+class DegradedSettings(_Frozen):
+    """Which branch learns from crops that are made worse, by a random kind of `synthetic.degradation.EVERY_KIND` and to
+    a random strength. With equal probabilities both see the same crops worse."""
+
+    apn: Fraction = 0.0
+    """Probability, in the joint stage."""
+    apan: Fraction = 0.0
+    """Probability, in APAN's own stage and in the joint one."""
+
+
 class AugmentationSettings(_Frozen):
     """What is done to training crops. Defaults are the paper's, section III, and where it gives no number, ours."""
 
@@ -71,6 +81,7 @@ class AugmentationSettings(_Frozen):
     """Probability that a rectangle is erased."""
     auto: Fraction = 0.0
     """Probability of AutoAugment's policy for ImageNet, before everything else."""
+    degraded: DegradedSettings = DegradedSettings()
 
 
 class LossSettings(_Frozen):
@@ -191,7 +202,8 @@ class Settings(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_an_earlier_version(cls, values: Any, info: ValidationInfo) -> Any:
-        if info.context == _OF_A_RUN and isinstance(values, dict) and "utility" in values:
+        # Also of a run's settings that are given as a preset.
+        if isinstance(values, dict) and "utility" in values:
             return {"lessons" if name == "utility" else name: value for name, value in values.items()}
         return values
 

@@ -16,7 +16,9 @@ _AHEAD = 2
 
 def bytes_per_worker(settings: Settings, processes: int = 1) -> int:
     """What one worker may have in shared memory: batches of crops, or the views of crops whose Q is computed."""
-    return _AHEAD * _CROP_BYTES * max(settings.batch_size // processes, VIEW_COUNT)
+    degraded = settings.augmentation.degraded
+    crops = settings.batch_size // processes * (2 if degraded.apn or degraded.apan else 1)
+    return _AHEAD * _CROP_BYTES * max(crops, VIEW_COUNT)
 
 
 def shared_memory_left() -> int | None:

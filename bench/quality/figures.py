@@ -15,7 +15,7 @@ from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.pooling import pooled
-from qafm.utility import Utility
+from qafm.utility import LENGTH, Utility
 from train.quality.alpha import CONSTANTS
 from train.quality.utility import Lessons, teach
 
@@ -63,7 +63,7 @@ def signals(lessons: Lessons, utility: Utility) -> Signals:
         "utility": utility.score(lessons.numbers, lessons.directions),
         "identifiability": -plain[:, PERTURBATION_COUNT],
         "scatter": -plain[:, :PERTURBATION_COUNT].mean(axis=1),
-        "length": plain[:, PERTURBATION_COUNT + 1],
+        "length": plain[:, LENGTH],
     }
 
 

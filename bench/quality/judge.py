@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degra
 from qafm.datasets.layouts import open_dataset
 from qafm.retrieval.descriptors import Descriptors
 from qafm.utility import Utility
+from qafm.weighting.retrieval import Retrieval
 from train.data import load_training_data
 from train.quality.alpha import Fitted, alphas, fit
 from train.quality.lessons import draw_pictures
@@ -35,12 +37,19 @@ SEED = 0
 
 
 def judge(described: Described, data: Path) -> list[Figure]:
-    """By the lessons that the run's settings ask for. Raises InvalidDataset where nothing is recorded to be wrong."""
+    """By the lessons that the run's settings ask for. Whatever gives α in the run, it is fitted for retrieval here.
+
+    Raises InvalidDataset where nothing is recorded to be wrong.
+    """
     settings = described.settings
     held_out = load_training_data(data, settings.seed).held_out
     taught = described("lessons", draw_pictures(held_out, settings.lessons, settings.seed))
-    fitted, utility = fit(taught), teach(taught)
+    fitted = fit(taught)
     assert fitted is not None, "a dataset of one camera"
+    if settings.joint.weighting == Retrieval.kind:
+        # As the last stage of such a run does.
+        taught = replace(taught, descriptors=taught.described(alphas(fitted.weighting, taught)))
+    utility = teach(taught)
     crops, recorded = _test_crops(data)
     query, gallery = (described(side, as_they_are(crops[side])) for side in crops)
     whole = [crop for side in crops for crop in crops[side] if not recorded[crop].strength and crop.pid > 0]

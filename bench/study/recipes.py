@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qafm.errors import InvalidSettings
-from train.settings import STAGES, Settings, StageName, check_settings, load_preset
+from train.settings import STAGES, DegradedSettings, Settings, StageName, check_settings, load_preset
 
 PLAN = Path(__file__).parent / "plan.yaml"
 
@@ -35,7 +35,11 @@ class Recipe(BaseModel):
     def described(self, settings: Settings) -> dict[str, Any]:
         """All that decides what a run of the recipe is, by these settings of it."""
         # What lessons teach comes after all that is compared.
-        return {"settings": settings.model_dump(mode="json", exclude={"lessons"}), "last": self.last, "flip": self.flip}
+        dumped = settings.model_dump(mode="json", exclude={"lessons"})
+        if settings.augmentation.degraded == DegradedSettings():
+            # Younger than the first results, which without it are what they were.
+            del dumped["augmentation"]["degraded"]
+        return {"settings": dumped, "last": self.last, "flip": self.flip}
 
     def stages(self, last: StageName) -> tuple[tuple[StageName, ...], tuple[StageName, ...]]:
         """The stages up to `last`: those taken from the recipe `like`, and those trained."""

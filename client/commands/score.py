@@ -82,7 +82,7 @@ def _scored(
 
     names = (*RANKED_FIELDS, "paths", *QUALITY_FIELDS, vectors.value)
     queries, crops = (read_descriptors(path, names) for path in (query, gallery))
-    result = score(queries, crops, distance=distance.value, vectors=vectors.value, rerank=rerank, abstain_from=abstain)
+    result = score(queries, crops, distance=distance.value, vectors=vectors.value, rerank=rerank, abstaining=abstain)
     for warning in result.warnings:
         console.warn(warning)
     return result, queries

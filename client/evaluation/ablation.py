@@ -192,7 +192,7 @@ def require_served_inputs(weightings: Mapping[str, Weighting], *, scatter: bool)
     """Raises InvalidSettings for a weighting that needs more of an image than a server says: SCATTER where it gives
     none, or the length of the features, which none gives."""
     for name, weighting in weightings.items():
-        if isinstance(weighting, Retrieval) and not scatter:
+        if isinstance(weighting, Retrieval) and weighting.linear[:PERTURBATION_COUNT].any() and not scatter:
             raise InvalidSettings(f"the weighting {name} reads SCATTER, which this server does not give; leave it away")
         if isinstance(weighting, Retrieval) and weighting.linear[LENGTH]:
             raise InvalidSettings(

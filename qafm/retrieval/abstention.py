@@ -19,8 +19,8 @@ from qafm.retrieval.metrics import Metrics, evaluate
 class Abstention:
     """A share of the queries left out, those of the worst quality.
 
-    fraction: that was asked for. signal: the name of what said so. threshold: queries of this value, higher is better,
-    are answered, and none below. left_out: how many are not. metrics: of the others.
+    fraction: that was asked for. signal: the name of what said so. threshold: the worst value of it that is answered,
+    of the utility the lowest, of Q the highest. left_out: how many queries are not. metrics: of the others.
     """
 
     fraction: float
@@ -32,7 +32,7 @@ class Abstention:
     @property
     def title(self) -> str:
         """For a column of metrics."""
-        return f"Without the worst {self.fraction:.0%}"
+        return f"Without the worst {self.left_out:,}"
 
     def summary(self) -> dict[str, Any]:
         """For JSON."""
@@ -64,10 +64,12 @@ def abstain(
         )
     counted = query.pids != JUNK_PID
     values = np.sort(signals[signal][counted])
-    threshold = values[int(fraction * len(values))]
+    threshold = values[int(fraction * len(values) + 1e-9)]
     answered = counted & (signals[signal] >= threshold)
     rest = replace(query, pids=np.where(answered, query.pids, JUNK_PID))
     metrics = evaluate(rest, gallery, distance=distance)
+    # Signals are higher for better pictures, Q is lower.
+    threshold = -threshold if signal == "identifiability" else threshold
     return Abstention(fraction, signal, float(threshold), int(counted.sum() - answered.sum()), metrics)
 
 

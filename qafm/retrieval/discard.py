@@ -130,7 +130,8 @@ def share_of_gain(
 ) -> Difference:
     """What leaving out a `fraction` of the queries by `quality` gains, as a part of what it gains by `truth`; 1 is all.
 
-    As `discard_curve` takes them, and raises. NaN where the truth gains nothing.
+    As `discard_curve` takes them, and raises. NaN where the truth gains nothing; resamples in which it does not are
+    left out of the interval.
     """
     gains = []
     for each in (quality, truth):
@@ -139,9 +140,10 @@ def share_of_gain(
         weights = (np.ones((1, len(values))), *(d[:, people] for d in draws(count, resamples=resamples, seed=seed)))
         left = np.concatenate([_left(values, weight, at) for weight in weights])
         gains.append(left[:, 1] - left[:, 0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = gains[0] / gains[1]
-    return Difference(float(shares[0]), percentile_interval(shares[1:]))
+    shares = np.full(gains[0].shape, np.nan)
+    np.divide(gains[0], gains[1], out=shares, where=gains[1] > 0)
+    drawn = shares[1:][np.isfinite(shares[1:])]
+    return Difference(float(shares[0]), percentile_interval(drawn if len(drawn) else np.array([np.nan])))
 
 
 def _ordered(average_precision: np.ndarray, quality: np.ndarray, pids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

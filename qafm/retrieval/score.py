@@ -89,11 +89,11 @@ def score(
     distance: Distance = "euclidean",
     vectors: Vectors = "descriptors",
     rerank: bool = False,
-    abstain_from: float | None = None,
+    abstaining: float | None = None,
 ) -> Score:
     """Rank the gallery for every query and measure the result.
 
-    abstain_from: also the metrics without this share of the queries, those of the worst quality.
+    abstaining: also the metrics without this share of the queries, those of the worst quality.
     Raises as `qafm.retrieval.metrics.evaluate` and `qafm.retrieval.abstention.abstain` do, InvalidDescriptors where a
     side lacks the vectors, and InvalidSettings where they are not one of `VECTORS`.
     """
@@ -109,7 +109,7 @@ def score(
         metrics=metrics,
         intervals=intervals(metrics, query.pids),
         reranked=evaluate(query, gallery, Reranking(), distance=distance) if rerank else None,
-        abstained=None if abstain_from is None else abstain(query, gallery, abstain_from, distance=distance),
+        abstained=None if abstaining is None else abstain(query, gallery, abstaining, distance=distance),
         verification=operating_points(query, gallery, distance=distance),
         discard=discard_curves(query, metrics),
         distance=distance,

@@ -33,7 +33,7 @@ def save_weighting(path: Path, weighting: Weighting, utility: Utility | None = N
     taught = utility.arrays() if utility else {}
     with whole_file(Path(path)) as file:
         arrays = {"format": np.array(FORMAT), "kind": np.array(weighting.kind)} | weighting.arrays() | taught
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # of NumPy 1, it would store allow_pickle
 
 
 def load_weighting(path: Path) -> Weighting:

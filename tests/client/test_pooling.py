@@ -49,5 +49,5 @@ def test_without_a_utility_all_count_alike_and_there_is_no_best_shot():
 def test_nothing_and_pictures_of_two_models_are_refused(function):
     with pytest.raises(InvalidDescriptors, match="expected at least one"):
         function([])
-    with pytest.raises(InvalidDescriptors, match="Describe both with one model"):
+    with pytest.raises(InvalidDescriptors, match="models k7m2-9xqd/qafm, other/qafm"):
         function([PICTURES[0], described([1, 0], 0.5, model="other/qafm")])

@@ -29,6 +29,7 @@ SIZE, IDENTITIES = 4, 3
 STRONG = {
     "network": {**load_preset("demo").network.model_dump(), "neck": "bnneck", "pooling": "gem", "instance_norm": True},
     "losses": {"identity": "circle", "triplet": "weighted"},
+    "augmentation": {"degraded": {"apan": 0.5}},
 }
 
 
@@ -68,6 +69,8 @@ def make_batch() -> Batch:
         attributes=torch.zeros(SIZE, 12, dtype=torch.int64),
         rows=torch.zeros(SIZE, dtype=torch.int64),
         augmentation=untouched(SIZE).to("cuda"),
+        worse=torch.zeros(SIZE, 384, 128, 3, dtype=torch.uint8),
+        chance=torch.zeros(SIZE),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,39 @@ def test_adjusted_heads_learn_what_is_left_once_the_frequencies_are_known():
         for logits in (torch.zeros(4, 30), torch.randn(4, 30)):
             expected = attribute_loss(logits + added, batch.attributes)
             assert stage.attribute_loss(logits, batch.attributes).item() == pytest.approx(expected.item())
+
+
+def test_whatever_gives_alpha_all_other_networks_begin_alike():
+    stages = [
+        make_stage(load_preset("demo", precision="float32", joint={"epochs": 3, "weighting": kind}))
+        for kind in ("paper", "constant", "retrieval", "visual")
+    ]
+    for name, network in stages[0].networks.items():
+        for other in stages[1:]:
+            if name != "weighting":
+                theirs = other.networks[name].state_dict()
+                assert all(torch.equal(values, theirs[key]) for key, values in network.state_dict().items()), name
+
+
+def test_each_branch_is_shown_its_own_crops(monkeypatch):
+    degraded = {"degraded": {"apn": 0.2, "apan": 0.7}}
+    stage = make_stage(load_preset("demo", precision="float32", joint={"epochs": 3}, augmentation=degraded))
+    shown = {}
+    for name in ("apn", "apan"):
+        whole = getattr(stage, f"{name}_pass")
+
+        def listening(batch, crops, epoch, name=name, whole=whole):
+            shown[name] = crops
+            return whole(batch, crops, epoch)
+
+        monkeypatch.setattr(stage, f"{name}_pass", listening)
+    batch = make_batch()
+    worse, chance = 255 - batch.crops, torch.tensor([0.1, 0.5, 0.6, 0.9])
+    stage.step(replace(batch, worse=worse, chance=chance), epoch=0)
+    for name, rows in (("apn", [True, False, False, False]), ("apan", [True, True, True, False])):
+        taken = torch.tensor(rows)[:, None, None, None]
+        expected = stage.network_input(replace(batch, crops=torch.where(taken, worse, batch.crops)), 0)
+        assert torch.equal(shown[name], expected), name
 
 
 def test_a_target_that_does_not_depend_on_q_leaves_no_trace_of_it():

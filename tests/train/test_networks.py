@@ -15,7 +15,7 @@ from train.losses import attribute_loss
 from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
 from train.networks.apan import ConvLSTM, attribute_priors, attribute_probabilities
 from train.networks.layers import GeM, IdentityClassifier, neck
-from train.networks.weighting import build_weighting
+from train.networks.weighting import build_weighting, reads_q
 from train.settings import WeightingKind
 
 DEMO = {"blocks": (1, 1, 1, 1), "width_per_group": 16}
@@ -146,9 +146,10 @@ def test_a_weighting_equals_its_served_form(kind):
 
 def test_what_is_fitted_for_retrieval_later_favours_no_branch_until_then():
     weighting = build_weighting("retrieval", mu=11.1, sigma=0.66)
-    assert weighting(torch.tensor([1.0, 2.0])).tolist() == [0.5, 0.5] and not weighting.reads_q
+    assert weighting(torch.tensor([1.0, 2.0])).tolist() == [0.5, 0.5]
     assert not [values for values in weighting.parameters() if values.requires_grad]
     assert weighting.served().kind == "constant"
+    assert [reads_q(kind) for kind in ("paper", "constant", "retrieval", "visual")] == [True, False, False, False]
 
 
 def test_a_constant_starts_in_the_middle_and_every_picture_teaches_it():

@@ -24,7 +24,7 @@ from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import load_training_data
 from train.networks.weighting import TrainableConstant
 from train.pipeline import train
-from train.quality.teaching import load_fitted_weighting, load_utility
+from train.quality.teaching import load_fitted_weighting, load_utility, unfitted
 from train.settings import LessonSettings, Settings, load_preset, save_settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
@@ -174,6 +174,29 @@ def test_attribute_batches_are_drawn_uniformly_over_pictures(dataset):
     by_identity = Settings.model_validate(SETTINGS.model_dump() | {"apan": {"sampling": "identities"}})
     for batch in Batches(data, by_identity, "apan").rows(0):
         assert len({data.pids[data.labels[row]] for row, _ in batch}) == 2
+
+
+def test_each_branch_sees_the_crops_worse_that_it_is_to(dataset):
+    data = load_training_data(dataset, 0)
+    degraded = {"augmentation": {"degraded": {"apn": 0.3, "apan": 0.8}}}
+    settings = Settings.model_validate(SETTINGS.model_dump() | degraded)
+    for stage, most in (("apan", 0.8), ("joint", 0.8)):
+        batches = list(Batches(data, settings, stage).epoch(0))
+        again = list(Batches(data, settings, stage).epoch(0))
+        assert all(torch.equal(one.worse, other.worse) for one, other in zip(batches, again, strict=True))
+        names = ("crops", "worse", "chance")
+        crops, worse, chance = (torch.cat([getattr(batch, name) for batch in batches]) for name in names)
+        differ = (crops != worse).flatten(1).any(dim=1)
+        assert torch.equal(differ, chance < most), "as it is where no branch sees it worse"
+        assert 0.5 < differ.float().mean() < 1
+        first = batches[0]
+        for probability in (0.3, 0.8):
+            seen = first.seen(probability)
+            for row in range(len(seen)):
+                assert torch.equal(seen[row], (first.worse if first.chance[row] < probability else first.crops)[row])
+        assert torch.equal(first.seen(0), first.crops)
+    assert next(Batches(data, settings, "iqa").epoch(0)).worse is None
+    assert next(Batches(data, SETTINGS, "joint").epoch(0)).worse is None
 
 
 def test_a_loss_that_is_no_number_stops_with_the_checkpoint_intact(dataset, tmp_path, monkeypatch):
@@ -426,7 +449,9 @@ def test_alpha_is_fitted_for_retrieval_and_no_q_is_needed(dataset, finished, tmp
     save_settings(fitting, run / "settings.yaml")
     train(fitting, dataset, run, stage="joint", console=QUIET)
     assert not (run / "identifiability.npz").exists() and load_fitted_weighting(run) is None
+    assert "--stage weighting" in unfitted(run) and unfitted(finished, best=True) is None
     train(fitting, dataset, run, stage="weighting", console=QUIET)
+    assert unfitted(run) is None and "not to those of the best one" in unfitted(run, best=True)
     fitted = load_fitted_weighting(run)
     assert fitted.kind in ("constant", "retrieval")
     assert isinstance(load_networks(run).weighting, TrainableConstant)
@@ -441,6 +466,16 @@ def test_alpha_is_fitted_for_retrieval_and_no_q_is_needed(dataset, finished, tmp
         load_fitted_weighting(run)
     train(fitting, dataset, run, stage="joint", console=QUIET)
     assert not (run / "weighting.npz").exists()
+
+
+def test_a_stage_that_another_version_left_unfinished_is_refused_in_words(dataset, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    path = checkpoint_path(tmp_path, "joint")
+    content = torch.load(path, weights_only=True)
+    content["optimizers"]["fusion"]["param_groups"] = content["optimizers"]["fusion"]["param_groups"][:1]
+    torch.save(content | {"complete": False}, path)
+    with pytest.raises(InvalidCheckpoint, match="another version left it amid the stage .* --stage joint"):
+        train(SETTINGS, dataset, tmp_path, resume=True, console=QUIET)
 
 
 def test_metrics_have_one_line_a_step_and_one_a_validation(dataset, finished, tmp_path):

@@ -22,6 +22,8 @@ def test_what_a_worker_holds_by_hand():
     assert bytes_per_worker(load_preset("market1501")) == 2 * 35 * crop
     assert bytes_per_worker(load_preset("market1501-strong")) == 2 * 64 * crop
     assert bytes_per_worker(load_preset("market1501-strong"), processes=4) == 2 * 35 * crop
+    worse = load_preset("market1501", augmentation={"degraded": {"apan": 0.5}})
+    assert bytes_per_worker(worse) == 2 * 2 * 32 * crop
 
 
 def test_in_dockers_64_mib_eight_workers_do_not_fit():

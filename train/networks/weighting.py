@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,6 @@ from qafm.weighting.retrieval import Retrieval
 
 class TrainableWeighting(nn.Module, ABC):
     """Q [B] to α [B]. `served` is the same weighting in NumPy."""
-
-    reads_q: ClassVar[bool]
-    """Whether α depends on Q."""
 
     def slope(self) -> list[nn.Parameter]:
         """What makes α differ from picture to picture."""
@@ -43,7 +39,6 @@ class TrainableWeighting(nn.Module, ABC):
 class TrainablePerceptron(TrainableWeighting):
     """`qafm.weighting.perceptron.Perceptron`. mu and sigma are fixed before training."""
 
-    reads_q = True
     mu: Tensor
     sigma: Tensor
 
@@ -82,8 +77,6 @@ class TrainablePerceptron(TrainableWeighting):
 class TrainableConstant(TrainableWeighting):
     """`qafm.weighting.constant.Constant`: one logit, which starts at α = 0.5 and learns, or stays if it is fixed."""
 
-    reads_q = False
-
     def __init__(self, fixed: float | None = None) -> None:
         """fixed: a logit that nothing teaches."""
         super().__init__()
@@ -97,6 +90,11 @@ class TrainableConstant(TrainableWeighting):
 
     def served(self) -> Constant:
         return Constant(torch.sigmoid(self.logit).detach().cpu().numpy())
+
+
+def reads_q(kind: str) -> bool:
+    """Whether α depends on Q in the joint stage, for a kind that `joint.weighting` names."""
+    return kind == Perceptron.kind
 
 
 _FIXED = {"visual": 20.0, Retrieval.kind: 0.0}

@@ -87,10 +87,10 @@ def fit(lessons: Lessons) -> Fitted | None:
     weighting: Weighting = Constant(np.array(_best(each)))
     steps: list[Step] = []
     turns = _turns(lessons, each)
-    if turns:
-        before = np.full(each.shape[1], np.nan)
-        for turn in turns:
-            before[turn.asked] = each[turn.level == CONSTANTS][0, turn.asked]
+    before = np.full(each.shape[1], np.nan)
+    for turn in turns:
+        before[turn.asked] = each[turn.level == CONSTANTS][0, turn.asked]
+    if np.isfinite(before).any():
         for reads, columns in STEPS.items():
             after = np.full(each.shape[1], np.nan)
             for turn in turns:

@@ -17,7 +17,7 @@ from qafm.datasets.degradations import Degradation
 from qafm.perturbations import views
 from qafm.quality import measure
 from qafm.utility import direction, numbers
-from synthetic.degradation import EVERY_KIND
+from synthetic.degradation import EVERY_KIND, NONE
 from train.data import CropFiles, readable
 from train.networks import Networks, Pixels
 from train.precision import autocast
@@ -25,7 +25,6 @@ from train.quality.spoilt import Spoilt
 from train.quality.utility import Lessons
 from train.settings import LessonSettings, Settings
 
-_AS_IT_IS = Degradation("none", 0.0)
 _WEAKEST = 0.05
 
 
@@ -35,7 +34,7 @@ def draw_pictures(crops: Sequence[Crop], settings: LessonSettings, seed: int) ->
     taken = [crops[row] for row in np.sort(generator.permutation(len(crops))[: settings.crops])]
     pictures = []
     for crop in taken:
-        pictures.append(Spoilt(crop, _AS_IT_IS, 0))
+        pictures.append(Spoilt(crop, NONE, 0))
         kinds = generator.permutation(EVERY_KIND).tolist()
         for place in range(settings.copies):
             degradation = Degradation(kinds[place % len(kinds)], float(generator.uniform(_WEAKEST, 1)))
@@ -56,7 +55,7 @@ def learn(
     loader = DataLoader(_Views(pictures), batch_size=None, num_workers=settings.workers)
     qualities, vectors = [], []
     with torch.inference_mode():
-        for seen in track(readable(loader), "    utility", total=len(pictures), console=console):
+        for seen in track(readable(loader), "    lessons", total=len(pictures), console=console):
             crops = pixels(seen.to(device))
             with autocast(settings.precision, device):
                 features, visual, (semantic, _) = networks.iqa(crops), networks.apn(crops[:1]), networks.apan(crops[:1])
@@ -85,7 +84,7 @@ def _rows_of_crops(pictures: Sequence[Spoilt]) -> np.ndarray:
     rows: list[int] = []
     for row, picture in enumerate(pictures):
         crop = row and pictures[rows[-1]]
-        copied = crop and crop.degradation == _AS_IT_IS != picture.degradation and picture.crop == crop.crop
+        copied = crop and crop.degradation == NONE != picture.degradation and picture.crop == crop.crop
         rows.append(rows[-1] if copied else row)
     return np.array(rows)
 

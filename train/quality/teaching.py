@@ -18,7 +18,7 @@ from qafm.errors import InvalidCheckpoint
 from qafm.utility import Utility
 from qafm.weighting import Weighting
 from qafm.weighting.retrieval import Retrieval
-from train.checkpoint import load_networks
+from train.checkpoint import load_networks, load_run_settings
 from train.data import TrainingData
 from train.files import adopt, whole_file, writing
 from train.quality.alpha import CONSTANTS, Fitted, alphas, fit
@@ -81,6 +81,18 @@ def load_fitted_weighting(run: Path) -> Weighting | None:
         return weighting.load_weighting(path)
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{error}; fit it again: --stage {LAST_STAGE}") from error
+
+
+def unfitted(run: Path, *, best: bool = False) -> str | None:
+    """What to know before the α of a run is served, where it was to be fitted.
+
+    best: whether the networks are those of the epoch with the best validation mAP.
+    """
+    if load_run_settings(run).joint.weighting != Retrieval.kind:
+        return None
+    if not (run / WEIGHTING_FILE).is_file():
+        return f"{run}: α is a half for every picture, it was not fitted; fit it: python -m train --stage {LAST_STAGE}"
+    return f"{run}: α was fitted to the last epoch's networks, not to those of the best one" if best else None
 
 
 def load_utility(run: Path) -> Utility | None:

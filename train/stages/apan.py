@@ -29,7 +29,7 @@ class APANStage(Stage):
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         with self.autocast():
-            _, logits = self.module(self.network_input(batch, epoch))
+            _, logits = self.module(self.network_input(batch, epoch, self.settings.augmentation.degraded.apan))
         loss = self.attribute_loss(logits, batch.attributes)
         self.update("apan", loss)
         return {"attributes": loss}

@@ -75,12 +75,13 @@ class JointStage(Stage):
         self.apan = apan
         self.fusion = build_fusion(network)
         self.classifier = IdentityClassifier(DESCRIPTOR_SIZE, identities, scale)
-        self.weighting = weighting or build_weighting(settings.joint.weighting, mu, sigma)
-        if weighting:
-            weighting.requires_grad_(False)
         # On detached vectors: they tell how well each branch knows an identity, on one scale, and teach it nothing.
         self.judge_visual = nn.Linear(VECTOR_SIZE, identities)
         self.judge_semantic = nn.Linear(VECTOR_SIZE, identities)
+        # Last: whatever its kind, all others begin alike.
+        self.weighting = weighting or build_weighting(settings.joint.weighting, mu, sigma)
+        if weighting:
+            weighting.requires_grad_(False)
         self.add(
             apn=self.apn,
             classifiers=self.classifiers,
@@ -127,8 +128,11 @@ class JointStage(Stage):
         return base * joint.head_rate * own * rate_factor(progress, joint, start=start)
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        crops = self.network_input(batch, epoch)
+        degraded = self.settings.augmentation.degraded
+        crops = self.network_input(batch, epoch, degraded.apn)
         visual, apn_losses = self.apn_pass(batch, crops, epoch)
+        if degraded.apan != degraded.apn:
+            crops = self.network_input(batch, epoch, degraded.apan)
         semantic, apan_losses = self.apan_pass(batch, crops, epoch)
         visual, semantic = visual.detach().float(), semantic.detach().float()
         return (

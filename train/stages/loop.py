@@ -198,7 +198,13 @@ def _restore(stage: Stage, average: WeightAverage, run: Path, pids: tuple[int, .
     average.resume(checkpoint.networks)
     for name, weights in checkpoint.trained.items():
         stage.networks[name].load_state_dict(weights)
-    for name, optimizer in stage.optimizers.items():
-        optimizer.load_state_dict(checkpoint.optimizers[name])
+    try:
+        for name, optimizer in stage.optimizers.items():
+            optimizer.load_state_dict(checkpoint.optimizers[name])
+    except ValueError as error:
+        raise InvalidCheckpoint(
+            f"{checkpoint_path(run, stage.name)}: another version left it amid the stage ({error}); train the stage "
+            f"again: --stage {stage.name}"
+        ) from error
     stage.scaler.load_state_dict(checkpoint.scaler)
     return checkpoint.epoch, checkpoint.best_mAP

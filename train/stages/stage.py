@@ -53,9 +53,10 @@ class Stage(ABC):
         The first is what the stage is judged by.
         """
 
-    def network_input(self, batch: Batch, epoch: int) -> Tensor:
-        """The batch's crops, augmented, as a network reads them: float [B,3,H,W], see `at_resolution`."""
-        planes = self.at_resolution(self.pixels.planes(batch.crops), epoch)
+    def network_input(self, batch: Batch, epoch: int, degraded: float = 0.0) -> Tensor:
+        """The batch's crops, augmented, as a network reads them: float [B,3,H,W], see `at_resolution`; made worse with
+        the probability `degraded`."""
+        planes = self.at_resolution(self.pixels.planes(batch.seen(degraded)), epoch)
         return self.pixels.normalise(augment(planes, batch.augmentation))
 
     def at_resolution(self, planes: Tensor, epoch: int) -> Tensor:

@@ -97,7 +97,7 @@ def test_score_without_the_worst_queries(client, tmp_path):
     )
     np.savez(paths[1], **rows, camids=np.full(2, 2))
     code, output, _ = client("score", *paths, "--abstain", 0.5, "--json", tmp_path / "score.json")
-    assert code == 0 and "Without the worst 50%" in " ".join(output.split())
+    assert code == 0 and "Without the worst 1" in " ".join(output.split())
     found = json.loads((tmp_path / "score.json").read_text())
     assert (found["rank1"], found["abstained"]["rank1"], found["abstained"]["signal"]) == (0.5, 1.0, "utility")
     code, _, errors = client("score", *paths, "--abstain", 1)

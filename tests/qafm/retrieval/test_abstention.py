@@ -28,7 +28,7 @@ def test_a_quarter_of_the_queries_by_hand():
     assert whole.rank1 == 0.75
     assert (found.signal, found.left_out, found.threshold) == ("utility", 1, 0.5)
     assert (found.metrics.rank1, found.metrics.queries) == (1.0, 3)
-    assert found.title == "Without the worst 25%"
+    assert found.title == "Without the worst 1"
     summary = abstention_summary(found)["abstained"]
     assert (summary["fraction"], summary["left_out"], summary["mAP"]) == (0.25, 1, 1.0)
     assert abstention_summary(None) == {}
@@ -36,7 +36,7 @@ def test_a_quarter_of_the_queries_by_hand():
 
 def test_without_a_utility_the_highest_q_is_worst():
     found = abstain(replace(QUERY, utility=None), GALLERY, 0.25)
-    assert (found.signal, found.left_out, found.threshold) == ("identifiability", 1, -8.0)
+    assert (found.signal, found.left_out, found.threshold) == ("identifiability", 1, 8.0)
     assert found.metrics.rank1 == pytest.approx(2 / 3)
 
 

@@ -94,6 +94,14 @@ def test_a_rule_where_quality_tells_which_branch_fails():
     assert found[fog].mean() < found[~lessons.copies].mean() - 0.1
 
 
+def test_where_nobody_can_be_asked_the_constant_is_all():
+    """Of two people one was seen by a single camera: who can be asked is not there to teach."""
+    lessons = lessons_of(people=2)
+    once = replace(lessons, camids=np.where(lessons.pids == 0, lessons.camids, 1))
+    fitted = fit(once)
+    assert isinstance(fitted.weighting, Constant) and fitted.steps == ()
+
+
 def test_nothing_is_fitted_where_nobody_was_seen_by_two_cameras():
     lessons = lessons_of(people=4)
     assert fit(replace(lessons, camids=np.zeros_like(lessons.camids))) is None
