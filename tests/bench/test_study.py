@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "# settings abc people def"
 
 
-@pytest.mark.parametrize("path", [PLAN, PLAN.with_name("groups.yaml"), PLAN.with_name("pretrained.yaml")])
+@pytest.mark.parametrize("path", sorted(PLAN.parent.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_of_a_plan_has_settings_of_its_own(path):
     plan = load_plan(path)
     first, *_ = plan.recipes
@@ -60,7 +60,12 @@ def test_the_stages_of_a_recipe():
 
 @pytest.mark.parametrize(
     ("folder", "plan"),
-    [("study", "groups.yaml"), ("study/groups", "groups.yaml"), ("study/pretrained", "pretrained.yaml")],
+    [
+        ("study", "plan.yaml"),
+        ("study/sum", "groups.yaml"),
+        ("study/groups", "groups.yaml"),
+        ("study/pretrained", "pretrained.yaml"),
+    ],
 )
 def test_what_is_kept_is_of_the_recipes_that_it_is_named_after(folder, plan):
     """The published results, by the digest of their settings; those of baselines say what made them."""
