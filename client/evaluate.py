@@ -68,8 +68,7 @@ async def evaluate_dataset(
     start = time.perf_counter()
     if abstaining is not None:
         require_fraction(abstaining)
-    if weightings:
-        require_served_inputs(weightings, scatter=SCATTER.name not in client.lacks)
+    require_served_inputs(weightings or {}, scatter=SCATTER.name not in client.lacks)
     dataset = read_dataset(data) if isinstance(data, Path) else data
     for warning in dataset.warnings:
         warn(warning)
