@@ -128,13 +128,13 @@ def _fit_weighting(lessons: Lessons, run: Path, console: Console) -> Lessons:
 
 
 def _told(fitted: Fitted) -> str:
-    best, last = fitted.by_constant.argmax(), len(CONSTANTS) - 1
     steps = "".join(
         f"; by {step.reads} {step.gain.in_per_cent()}, {'kept' if step.kept else 'not kept'}" for step in fitted.steps
     )
+    best = fitted.by_constant.argmax()
     return (
-        f"the best constant is {CONSTANTS[best]:.2f}, mAP {100 * fitted.by_constant[best]:.2f} of held-out pictures, "
-        f"half of them made worse ({100 * fitted.by_constant[last]:.2f} by APN alone). Gained on people who did not "
-        f"teach it"
+        f"{float(fitted.constant.value):.3f} for every picture. On held-out pictures, half of them made worse, the "
+        f"best constant ({CONSTANTS[best]:.2f}) has mAP {100 * fitted.by_constant[best]:.2f}, APN alone "
+        f"{100 * fitted.by_constant[-1]:.2f}. Gained on people who did not teach it"
         f"{steps or ': too few people to say'}"
     )
