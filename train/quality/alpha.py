@@ -1,8 +1,8 @@
 """How α is fitted for retrieval (`joint.weighting: retrieval`), on held-out people, half of their pictures made worse.
 
-First one constant for every picture: the middle of those that cannot be told from the best. Then, in steps that may read
-more and more of a picture, a logistic rule around that constant; a step stays only if people who did not teach it are
-found better by it, beyond chance. So at worst α is a constant, and as good as any beyond chance.
+First one constant for every picture: the middle of those that cannot be told from the best. Then, in steps that may
+read more and more of a picture, a logistic rule around that constant; a step stays only if people who did not teach it
+are found better by it, beyond chance. So at worst α is a constant, and as good as any beyond chance.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _turns(lessons: Lessons, each: np.ndarray) -> list[_Turn]:
 def _level(each: np.ndarray, pids: np.ndarray) -> float:
     """The mean of the constants whose mAP is not below that of the best one beyond chance.
 
-    The best one itself, of few people, is any: by 24 crops of `study` it was from 0.05 to 1, the middle from 0.5 to 0.9.
+    The best one itself, of few people, is any: by 24 crops of `study` it was from 0.05 to 1, the middle 0.5 to 0.9.
     each: by constant the average precisions of queries, float64 [20,Q]. pids: int [Q].
     """
     best = each[np.nanmean(each, axis=1).argmax()]
