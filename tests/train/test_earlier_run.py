@@ -27,7 +27,7 @@ from train.pipeline import train
 
 pytestmark = pytest.mark.training
 
-STILL = 1e-30
+STILL = 1e-50
 """A learning rate that moves no weight in float32."""
 
 

@@ -178,9 +178,9 @@ def test_attribute_batches_are_drawn_uniformly_over_pictures(dataset):
 
 def test_each_branch_sees_the_crops_worse_that_it_is_to(dataset):
     data = load_training_data(dataset, 0)
-    degraded = {"augmentation": {"degraded": {"apn": 0.3, "apan": 0.8}}}
+    degraded = {"augmentation": {"degraded": {"apn": 0.3, "apan": 0.5}}}
     settings = Settings.model_validate(SETTINGS.model_dump() | degraded)
-    for stage, most in (("apan", 0.8), ("joint", 0.8)):
+    for stage, most in (("apan", 0.5), ("joint", 0.5)):
         batches = list(Batches(data, settings, stage).epoch(0))
         again = list(Batches(data, settings, stage).epoch(0))
         assert all(torch.equal(one.worse, other.worse) for one, other in zip(batches, again, strict=True))
@@ -188,9 +188,9 @@ def test_each_branch_sees_the_crops_worse_that_it_is_to(dataset):
         crops, worse, chance = (torch.cat([getattr(batch, name) for batch in batches]) for name in names)
         differ = (crops != worse).flatten(1).any(dim=1)
         assert torch.equal(differ, chance < most), "as it is where no branch sees it worse"
-        assert 0.5 < differ.float().mean() < 1
+        assert 0 < differ.float().mean() < 1
         first = batches[0]
-        for probability in (0.3, 0.8):
+        for probability in (0.3, 0.5):
             seen = first.seen(probability)
             for row in range(len(seen)):
                 assert torch.equal(seen[row], (first.worse if first.chance[row] < probability else first.crops)[row])
