@@ -95,7 +95,8 @@ def test_what_has_no_curve_is_refused():
 def test_the_share_of_a_gain_by_a_loop():
     """On fifths of the queries nothing lies between two of them."""
     rng = np.random.default_rng(3)
-    precision, quality, truth = rng.uniform(size=(3, 20))
+    precision, quality, noise = rng.uniform(size=(3, 20))
+    truth = precision + 0.3 * noise
     gains = []
     for signal in (quality, truth):
         kept = sorted(range(20), key=lambda row, signal=signal: signal[row])[4:]
@@ -103,3 +104,4 @@ def test_the_share_of_a_gain_by_a_loop():
     found = share_of_gain(precision, quality, truth, np.arange(20), 0.2)
     assert found.value == pytest.approx(gains[0] / gains[1])
     assert share_of_gain(precision, truth, truth, np.arange(20), 0.2) == (1.0, (1.0, 1.0))
+    assert np.isnan(share_of_gain(precision, quality, -truth, np.arange(20), 0.2).value), "that truth gains nothing"
