@@ -21,8 +21,8 @@ from qafm.quality import Quality
 
 NUMBERS = PERTURBATION_COUNT + 2 + len(BAR_SIDES)
 """How many a picture is summed up in, beside the direction of its features."""
-LENGTH = PERTURBATION_COUNT + 1
-"""Where the logarithm of the features' length stands among them."""
+Q, LENGTH = PERTURBATION_COUNT, PERTURBATION_COUNT + 1
+"""Where the logarithms of Q and of the features' length stand among them, after those of the 34 distances."""
 PREFIX = "utility_"
 """Of the arrays' names in `alpha.npz`, where they stand beside the weighting's."""
 

@@ -11,11 +11,9 @@ from scipy.stats import spearmanr
 from bench.quality.pictures import STRENGTHS, WALK
 from qafm.contract import PERTURBATION_COUNT
 from qafm.retrieval.bootstrap import difference, draws, interval, percentile_interval
-from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
-from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.pooling import pooled
-from qafm.utility import LENGTH, Utility
+from qafm.utility import LENGTH, Q, Utility
 from train.quality.alpha import CONSTANTS
 from train.quality.utility import Lessons, teach
 
@@ -61,7 +59,7 @@ def signals(lessons: Lessons, utility: Utility) -> Signals:
     plain = np.exp(lessons.numbers)
     return {
         "utility": utility.score(lessons.numbers, lessons.directions),
-        "identifiability": -plain[:, PERTURBATION_COUNT],
+        "identifiability": -plain[:, Q],
         "scatter": -plain[:, :PERTURBATION_COUNT].mean(axis=1),
         "length": plain[:, LENGTH],
     }
@@ -164,10 +162,6 @@ def _share(each: np.ndarray, chance: np.ndarray, truth: np.ndarray) -> float:
 def _over(what: str, of: str, where: str, values: np.ndarray, others: np.ndarray, pids: np.ndarray) -> Figure:
     found = difference(values, others, pids)
     return Figure(what, of, where, found.value, *found.interval)
-
-
-def average_precision(query: Descriptors, gallery: Descriptors) -> np.ndarray:
-    return evaluate(query, gallery).average_precision
 
 
 def _kinds(lessons: Lessons) -> list[str]:

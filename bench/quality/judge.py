@@ -12,7 +12,6 @@ from bench.quality.described import Described
 from bench.quality.figures import (
     Figure,
     across,
-    average_precision,
     constants,
     left_out,
     shots,
@@ -25,6 +24,7 @@ from qafm.datasets.crops import Crop, without_junk
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
 from qafm.datasets.layouts import open_dataset
 from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.metrics import evaluate
 from qafm.utility import Utility
 from qafm.weighting.retrieval import Retrieval
 from train.data import load_training_data
@@ -80,7 +80,7 @@ def _of_queries(
     yield from across("across queries", query, found, strengths, kinds)
 
     def precision(of_query: np.ndarray, of_gallery: np.ndarray) -> np.ndarray:
-        return average_precision(_side(query, of_query), _side(gallery, of_gallery))
+        return evaluate(_side(query, of_query), _side(gallery, of_gallery)).average_precision
 
     rules = {"retrieval": fitted.weighting, "constant": fitted.constant}
     by_rule = {name: precision(alphas(rule, query), alphas(rule, gallery)) for name, rule in rules.items()}
@@ -101,7 +101,7 @@ def _of_walks(
     pids, camids = seen.pids[::WALK], seen.camids[::WALK]
 
     def precision(chosen: np.ndarray) -> np.ndarray:
-        return average_precision(_descriptors(chosen, pids, camids), answers)
+        return evaluate(_descriptors(chosen, pids, camids), answers).average_precision
 
     strengths = seen.strengths.reshape(-1, WALK)
     yield from shots(

@@ -20,7 +20,7 @@ from qafm.perturbations import PERTURBATIONS
 from qafm.retrieval.bootstrap import Difference, difference
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
-from qafm.utility import NUMBERS
+from qafm.utility import NUMBERS, Q
 from qafm.weighting import Weighting
 from qafm.weighting.constant import Constant
 from qafm.weighting.retrieval import Retrieval
@@ -37,8 +37,6 @@ _RIDGE = 0.01
 _ITERATIONS = 30
 _RESAMPLES = 1000
 """Of a choice; what a step gained is said with more."""
-_Q = PERTURBATION_COUNT
-"""Where the logarithm of Q stands among the numbers."""
 
 
 def _families() -> np.ndarray:
@@ -52,7 +50,7 @@ def _families() -> np.ndarray:
 
 
 STEPS: dict[str, np.ndarray] = {
-    "Q": np.eye(NUMBERS)[:, [_Q]],
+    "Q": np.eye(NUMBERS)[:, [Q]],
     "families": _families(),
     "distances": np.eye(NUMBERS)[:, :PERTURBATION_COUNT],
 }
