@@ -84,7 +84,8 @@ def score_crops(
     device = fabric.device
     pixels = Pixels().to(device)
     iqa.to(device, memory_format=torch.channels_last).eval()
-    loader = DataLoader(_Views(todo), batch_size=None, num_workers=settings.workers)
+    # With a generator of its own: networks of one seed begin alike, whether Q is computed before them or not.
+    loader = DataLoader(_Views(todo), batch_size=None, num_workers=settings.workers, generator=torch.Generator())
     columns = (TextColumn("    Q"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, torch.inference_mode():
         tracked = progress.track(readable(loader), total=len(todo))
