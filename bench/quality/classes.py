@@ -6,6 +6,7 @@ It is chosen by kind and strength on half of the people, and judged on the other
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import product
 
@@ -28,6 +29,9 @@ class Side:
     pids: np.ndarray
     camids: np.ndarray
     classes: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Side:
+        return Side(self.ends[rows], self.pids[rows], self.camids[rows], self.classes[rows])
 
 
 def classes_of(recorded: Sequence[Degradation]) -> np.ndarray:
@@ -53,6 +57,13 @@ class Ranking:
         self.matches = same & (query.camids[:, None] != gallery.camids)
         self.ignored = same & ~self.matches
 
+    def of(self, queries: np.ndarray) -> Ranking:
+        """Of some of the queries."""
+        part = copy(self)
+        part.query, part.products = self.query.of(queries), self.products[:, queries]
+        part.matches, part.ignored = self.matches[queries], self.ignored[queries]
+        return part
+
     def precisions(self, of_query: np.ndarray, of_gallery: np.ndarray) -> np.ndarray:
         """α of each picture, float [Q] and [G], to float64 [Q], NaN without a match."""
         (none, all_), (left, right) = _weights(self.query, of_query), _weights(self.gallery, of_gallery)
@@ -74,12 +85,11 @@ class Ranking:
 
 def chosen_by_class(ranking: Ranking, people: np.ndarray) -> np.ndarray:
     """α of each class, float [K], that is best for the queries of `people`, class by class from the best constant."""
-    asked = np.isin(ranking.query.pids, people)
+    asked = ranking.of(np.isin(ranking.query.pids, people))
     count = 1 + max(ranking.query.classes.max(), ranking.gallery.classes.max())
 
     def worth(alpha: np.ndarray) -> float:
-        precision = ranking.precisions(alpha[ranking.query.classes], alpha[ranking.gallery.classes])
-        return float(np.nanmean(precision[asked]))
+        return float(np.nanmean(asked.precisions(alpha[asked.query.classes], alpha[asked.gallery.classes])))
 
     best = np.full(count, max(CONSTANTS, key=lambda each: worth(np.full(count, each))))
     for _ in range(SWEEPS):
