@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
@@ -33,3 +34,10 @@ def expose(picture: Image.Image, camera: Camera, rng: np.random.Generator) -> Im
         picture = picture.resize(small, Image.Resampling.BILINEAR).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     noise = rng.standard_normal((HEIGHT, WIDTH, 3), dtype=np.float32) * camera.noise
     return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+
+
+def record(picture: Image.Image, rng: np.random.Generator) -> bytes:
+    """The JPEG file that is kept of it."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=int(rng.integers(78, 95)))
+    return buffer.getvalue()

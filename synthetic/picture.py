@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
 
 from qafm.datasets.crops import DISTRACTOR_PID, JUNK_PID
 from qafm.datasets.degradations import Degradation
-from synthetic.camera import HEIGHT, WIDTH, expose, heading
+from synthetic.camera import HEIGHT, WIDTH, expose, heading, record
 from synthetic.canvas import Place, Pose
 from synthetic.degradation import degrade, draw_degradation
 from synthetic.figure import draw_figure
@@ -39,10 +38,7 @@ def make_picture(shot: Shot, person: Person, recipe: Recipe) -> tuple[bytes, Deg
         place = _badly_placed(rng) if shot.pid == JUNK_PID else _placed(rng)
         figure = draw_figure(person, pose, place, _SIZE)
         picture.paste(figure, (0, 0), figure)
-    picture = degrade(expose(picture, camera, rng), degradation, rng)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=int(rng.integers(78, 95)))
-    return buffer.getvalue(), degradation
+    return record(degrade(expose(picture, camera, rng), degradation, rng), rng), degradation
 
 
 def _placed(rng: np.random.Generator) -> Place:

@@ -1,4 +1,4 @@
-"""Crops made worse in a known way."""
+"""Crops made worse in a known way, as if the camera had kept them so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from PIL import Image
 
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
+from qafm.images import decode
+from synthetic.camera import record
 from synthetic.degradation import degrade
 from train.data import read_crop
 
@@ -23,5 +25,9 @@ class Spoilt:
 
     def picture(self) -> np.ndarray:
         """uint8 [H,W,3]. Raises InvalidDataset where the crop cannot be read."""
-        whole = Image.fromarray(read_crop(self.crop))
-        return np.asarray(degrade(whole, self.degradation, np.random.default_rng(self.seed)))
+        crop = read_crop(self.crop)
+        if not self.degradation.strength:
+            return crop
+        rng = np.random.default_rng(self.seed)
+        # A picture gets worse before it is kept: noise that no file has been through is met nowhere.
+        return decode(record(degrade(Image.fromarray(crop), self.degradation, rng), rng))

@@ -1,0 +1,43 @@
+"""Crops made worse: the same each time, as they are where nothing is wrong, and as a camera would have kept them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qafm.datasets.crops import Crop
+from qafm.datasets.degradations import Degradation
+from synthetic.degradation import EVERY_KIND, NONE, degrade
+from train.quality.spoilt import Spoilt
+
+
+@pytest.fixture
+def crop(tmp_path) -> Crop:
+    path = tmp_path / "0001_c1s1_000001_00.png"
+    Image.fromarray(np.full((128, 64, 3), 127, np.uint8)).save(path)
+    return Crop(path, 1, 1)
+
+
+def test_what_is_not_made_worse_is_the_crop_itself(crop):
+    np.testing.assert_array_equal(Spoilt(crop, NONE, 3).picture(), np.full((128, 64, 3), 127))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_the_same_each_time(crop, kind):
+    spoilt = Spoilt(crop, Degradation(kind, 0.8), 3)
+    picture = spoilt.picture()
+    assert picture.shape == (128, 64, 3) and picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, spoilt.picture())
+
+
+def test_noise_has_been_through_a_file(crop):
+    """A JPEG file keeps colours at half the resolution: what differs there from pixel to pixel is lost."""
+    noise = Degradation("noise", 0.8)
+    raw = np.asarray(degrade(Image.fromarray(np.full((128, 64, 3), 127, np.uint8)), noise, np.random.default_rng(3)))
+
+    def colour_grain(picture: np.ndarray) -> float:
+        colour = picture[..., 0].astype(float) - picture[..., 2]
+        return float(np.abs(np.diff(colour, axis=1)).mean())
+
+    assert colour_grain(Spoilt(crop, noise, 3).picture()) < 0.6 * colour_grain(raw)
