@@ -10,11 +10,12 @@ Every error is a `qafm.errors.QafmError`.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from client.complaints import complaint
     from client.description import AttributeValue, Description
     from client.pooling import best_shot, pool
     from client.reid import ReidClient
 
-__all__ = ["AttributeValue", "Description", "ReidClient", "best_shot", "pool"]
+__all__ = ["AttributeValue", "Description", "ReidClient", "best_shot", "complaint", "pool"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from client import description
 
         return getattr(description, name)
+    if name == "complaint":
+        from client.complaints import complaint
+
+        return complaint
     if name in ("best_shot", "pool"):
         from client import pooling
 

@@ -72,10 +72,11 @@ class Description:
         return values
 
     def summary(self) -> dict[str, Any]:
-        """Alpha, identifiability and attributes with plain numbers and words, for JSON."""
+        """Alpha, identifiability, utility and attributes with plain numbers and words, for JSON."""
         return {
             "alpha": self.alpha,
             "identifiability": self.identifiability,
+            "utility": self.utility,
             "attributes": {
                 name: {"value": attribute.value, "probability": attribute.probability}
                 for name, attribute in self.attributes.items()

@@ -21,7 +21,7 @@ from export.samples import load_data, load_samples
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 from train.quality.spoilt import Spoilt
-from train.quality.teaching import load_fitted_weighting, load_utility, unfitted
+from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted
 
 
 def main(
@@ -65,6 +65,7 @@ def main(
             origin_of(run, best=best, flip=flip),
             weighting=load_fitted_weighting(run),
             utility=load_utility(run),
+            diagnosis=load_diagnosis(run),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
             spoilt=_spoilt(run, data, console),

@@ -19,6 +19,7 @@ from export.graphs import OPSET
 from export.precision import PRECISIONS, Precision
 from export.variants import read_config
 from qafm.contract import GRAPHS, MANIFEST_PARAMETER, graph_path
+from qafm.diagnosis import Diagnosis
 from qafm.drawn_picture import digest_of_views
 from qafm.manifest import Manifest, digest_of_arrays
 from qafm.utility import Utility
@@ -33,11 +34,13 @@ def manifest_of(
     *,
     origin: Mapping[str, Any],
     gates: Mapping[str, Any],
+    diagnosis: Diagnosis | None = None,
 ) -> Manifest:
     """The manifest of a repository whose graphs are written.
 
     weighting, utility: those that its model `alpha` serves. precisions: by model. origin: where the networks come from.
-    gates: what the gates of the export measured. The last two go into the manifest unchanged.
+    gates: what the gates of the export measured. These two go into the manifest unchanged. diagnosis: what tells what
+    is wrong with a picture, which travels here alone.
     """
     graphs = {name: _about_graph(repository, name, precisions[name]) for name in GRAPHS}
     digests = {name: _digest(graph) for name, graph in graphs.items()}
@@ -62,6 +65,7 @@ def manifest_of(
             "python": platform.python_version(),
             **{name: version(name) for name in ("qafm", "pillow", "numpy", "onnxruntime", "onnx", "torch")},
         },
+        "diagnosis": diagnosis.content() if diagnosis else None,
         **gates,
     }
     return Manifest.of(digests, tensors, about)

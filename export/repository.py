@@ -22,6 +22,7 @@ from export.quality_check import check_quality
 from export.samples import Samples, calibration_inputs
 from export.variants import write_variants
 from qafm.contract import ALPHA_FILE, GRAPHS, REQUIRED, TENSORRT_GRAPH_FILE, UTILITY, Tensor, graph_path
+from qafm.diagnosis import Diagnosis
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
 from qafm.utility import Utility
@@ -42,6 +43,7 @@ def install(
     *,
     weighting: Weighting | None = None,
     utility: Utility | None = None,
+    diagnosis: Diagnosis | None = None,
     precisions: Mapping[str, Precision] | None = None,
     samples: Samples | None = None,
     spoilt: Sequence[Spoilt] | None = None,
@@ -52,10 +54,10 @@ def install(
     """Export networks into a copy of the template at `repository`, and return the manifest that went with them.
 
     `origin` says where the networks come from; it becomes part of the manifest. A `weighting` replaces the one of the
-    networks. Without a `utility` the models lack that output. `precisions` is by model, float32 where it has none;
-    anything else needs `samples`. What quality tells is measured on the `spoilt` pictures, if there are any. With
-    `tensorrt`, int8 graphs are written in its dialect as well. With `flip` both branches see each picture together
-    with its mirror image, which the origin should say.
+    networks. Without a `utility` the models lack that output; a `diagnosis` goes into the manifest. `precisions` is by
+    model, float32 where it has none; anything else needs `samples`. What quality tells is measured on the `spoilt`
+    pictures, if there are any. With `tensorrt`, int8 graphs are written in its dialect as well. With `flip` both
+    branches see each picture together with its mirror image, which the origin should say.
     An earlier repository at that place, or at the end of a link there, is replaced as a whole, and only once the new
     one has passed its gates.
     Raises ExportRefused where it does not, InvalidSettings where `repository` is something else or samples are needed.
@@ -90,7 +92,7 @@ def install(
             gates["fidelity"] = _fidelity(exact, staged, samples, tensorrt, console)
         pictures = track(spoilt, "checking what quality tells", console=console) if spoilt else None
         gates["quality"] = check_quality(OnnxPipeline(staged), pictures) if pictures else None
-        manifest = manifest_of(staged, weighting, utility, precisions, origin=origin, gates=gates)
+        manifest = manifest_of(staged, weighting, utility, precisions, origin=origin, gates=gates, diagnosis=diagnosis)
         write_manifest(staged, manifest)
         _replace(repository, staged, Path(folder) / "old")
     return manifest

@@ -17,7 +17,7 @@ from qafm.arrays import checked_array
 from qafm.contract import FEATURE_SIZE, PERTURBATION_COUNT
 from qafm.errors import InvalidCheckpoint
 from qafm.perturbations import BAR_FRACTIONS, BAR_SIDES, PERTURBATIONS
-from qafm.quality import Quality
+from qafm.quality import Quality, logarithms
 
 NUMBERS = PERTURBATION_COUNT + 2 + len(BAR_SIDES)
 """How many a picture is summed up in, beside the direction of its features."""
@@ -26,8 +26,6 @@ Q, LENGTH = PERTURBATION_COUNT, PERTURBATION_COUNT + 1
 PREFIX = "utility_"
 """Of the arrays' names in `alpha.npz`, where they stand beside the weighting's."""
 
-_SMALL = 1e-3
-"""Added before a logarithm: a view that changes nothing has a distance of 0."""
 _BAR_PLACES = [perturbation.index - 1 for perturbation in PERTURBATIONS if perturbation.family == "occlusion"]
 
 
@@ -37,10 +35,10 @@ def numbers(quality: Quality) -> np.ndarray:
     The logarithms of the 34 distances, of Q and of the length of the picture's features; and of the black bars the mean
     logarithm for each side, sorted: something before the person hides the bars on its own side, whichever that is.
     """
-    distances = np.log(quality.scatter.astype(np.float64) + _SMALL)
+    distances = logarithms(quality.scatter)
     bars = distances[_BAR_PLACES].reshape(len(BAR_SIDES), len(BAR_FRACTIONS)).mean(axis=1)
     length = float(np.linalg.norm(quality.original.astype(np.float64)))
-    whole = np.log([quality.identifiability + _SMALL, length + _SMALL])
+    whole = logarithms(np.array([quality.identifiability, length]))
     return np.concatenate([distances, whole, np.sort(bars)])
 
 

@@ -12,6 +12,7 @@ from client.commands.exit_codes import FAILURES
 if TYPE_CHECKING:
     from client.description import Description
     from qafm.errors import InvalidImage, RequestFailed
+    from qafm.manifest import Manifest
 
 
 @connected
@@ -20,39 +21,48 @@ def describe_images(
     images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or BMP files, one person in each.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object for each image.")] = False,
 ) -> None:
-    """Print attributes, alpha and identifiability of images."""
+    """Print attributes, alpha and quality of images, and what is wrong with those that are not to be trusted."""
     import asyncio
     import json
 
+    from client.complaints import complaint
     from client.description import Description
 
-    async def described() -> "list[tuple[Path, Description | InvalidImage | RequestFailed]]":
+    async def described() -> "tuple[Manifest, list[tuple[Path, Description | InvalidImage | RequestFailed]]]":
         async with connection.client() as client:
             pairs = [pair async for pair in client.describe_many(images, return_errors=True)]
             await client.confirm_model()
-            return pairs
+            return client.manifest, pairs
 
-    results = asyncio.run(described())
+    manifest, results = asyncio.run(described())
     descriptions = [(path, result) for path, result in results if isinstance(result, Description)]
     failures = [result for _, result in results if not isinstance(result, Description)]
     if as_json:
         print(
-            json.dumps([{"path": str(path), **description.summary()} for path, description in descriptions], indent=2)
+            json.dumps(
+                [
+                    {"path": str(path), **description.summary(), "complaint": complaint(description, manifest)}
+                    for path, description in descriptions
+                ],
+                indent=2,
+            )
         )
     else:
         for path, description in descriptions:
-            _print(path, description)
+            _print(path, description, complaint(description, manifest))
     for failure in failures:
         console.say_error(str(failure))
     if failures:
         raise typer.Exit(FAILURES)
 
 
-def _print(path: Path, description: "Description") -> None:
+def _print(path: Path, description: "Description", complaint: str | None) -> None:
     output = console.output()
     output.print(str(path), style="bold", markup=False, soft_wrap=True)
-    output.print(
-        f"  alpha {description.alpha:.3f}   identifiability {description.identifiability:.3f} (higher is worse)"
-    )
+    utility = "" if description.utility is None else f"   utility {description.utility:.3f} (0.5 is ordinary)"
+    q = f"identifiability {description.identifiability:.3f} (higher is worse)"
+    output.print(f"  alpha {description.alpha:.3f}   {q}{utility}", soft_wrap=True)
+    if complaint:
+        output.print(f"  {complaint}", style="yellow")
     for attribute in description.attributes.values():
         output.print(f"  {attribute}")

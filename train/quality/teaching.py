@@ -2,10 +2,12 @@
 
 RUN/weighting.npz   α as it was fitted, as `alpha.npz` has it; none where the joint stage's own stays
 RUN/utility.npz     the utility, its arrays as `alpha.npz` has them
+RUN/diagnosis.json  what tells what is wrong with a picture, as the manifest has it
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from qafm import weighting
+from qafm.diagnosis import Diagnosis
 from qafm.errors import InvalidCheckpoint
 from qafm.utility import Utility
 from qafm.weighting import Weighting
@@ -22,11 +25,12 @@ from train.checkpoint import load_networks, load_run_settings
 from train.data import TrainingData
 from train.files import adopt, whole_file, writing
 from train.quality.alpha import CONSTANTS, Fitted, alphas, fit
+from train.quality.diagnosis import teach_diagnosis
 from train.quality.lessons import draw_pictures, learn
 from train.quality.utility import Lessons, correlations, teach, worth
 from train.settings import LAST_STAGE, Settings
 
-WEIGHTING_FILE, UTILITY_FILE = "weighting.npz", "utility.npz"
+WEIGHTING_FILE, UTILITY_FILE, DIAGNOSIS_FILE = FILES = "weighting.npz", "utility.npz", "diagnosis.json"
 
 
 def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> None:
@@ -36,7 +40,7 @@ def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fab
     Raises InvalidDataset where a crop cannot be read.
     """
     if settings.refits:
-        for name in (WEIGHTING_FILE, UTILITY_FILE):
+        for name in FILES:
             if (kept := Path(settings.refits) / name).is_file():
                 adopt(kept, run)
         return
@@ -52,13 +56,16 @@ def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fab
         return
     if settings.joint.weighting == Retrieval.kind:
         lessons = _fit_weighting(lessons, run, console)
-    _write_utility(run, teach(lessons))
+    diagnosis = teach_diagnosis(lessons)
+    _write(run, teach(lessons), diagnosis)
     told = ", ".join(f"{kind} {told:+.2f}" for kind, told in correlations(lessons).items())
     console.print(
         f"utility: taught by {len(pictures)} pictures. Its rank correlation with how badly pictures of people are "
         f"degraded who did not teach it: {told or 'too few people to say'}",
         soft_wrap=True,
     )
+    named = ", ".join(name for name, defect in diagnosis.defects.items() if defect.reliable)
+    console.print(f"what is wrong with a picture is told of: {named or 'nothing reliably'}", soft_wrap=True)
 
 
 def is_taught(run: Path, settings: Settings) -> bool:
@@ -68,7 +75,7 @@ def is_taught(run: Path, settings: Settings) -> bool:
 
 
 def forget_quality(run: Path) -> None:
-    for name in (WEIGHTING_FILE, UTILITY_FILE):
+    for name in FILES:
         (run / name).unlink(missing_ok=True)
 
 
@@ -108,7 +115,21 @@ def load_utility(run: Path) -> Utility | None:
         ) from error
 
 
-def _write_utility(run: Path, utility: Utility) -> None:
+def load_diagnosis(run: Path) -> Diagnosis | None:
+    """The diagnosis of a run, or None where none was taught. Raises InvalidCheckpoint for a damaged file."""
+    path = run / DIAGNOSIS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Diagnosis.from_content(json.loads(path.read_bytes()))
+    except (ValueError, InvalidCheckpoint) as error:
+        raise InvalidCheckpoint(f"{path}: {error}; teach it again: --stage {LAST_STAGE}") from error
+
+
+def _write(run: Path, utility: Utility, diagnosis: Diagnosis) -> None:
+    with whole_file(run / DIAGNOSIS_FILE) as file:
+        file.write(json.dumps(diagnosis.content()).encode())
+    # Last: with it the stage is done.
     with whole_file(run / UTILITY_FILE) as file:
         np.savez(file, **utility.arrays())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from qafm.contract import QAFM
+from qafm.contract import MODELS, QAFM, SCATTER
+from qafm.diagnosis import Defect, Diagnosis
 
 
 def sentences(text: str) -> list[str]:
@@ -223,6 +225,23 @@ def test_describe(client, peer, tmp_path):
     assert found["path"] == str(good)
     assert found["attributes"]["gender"]["value"] == "female"
     assert "bad.jpg: the image is damaged" in errors
+
+
+def test_describe_says_what_is_wrong(client, peer, tmp_path):
+    picture = tmp_path / "good.jpg"
+    picture.write_bytes(b"1")
+    rule = Diagnosis({"darkness": Defect(5.0, np.zeros(34), said=100, right=100)})
+    quality = {"darkness": {"n": 43, "spearman": {"utility": 0.6}}}
+    peer.manifest = json.dumps({"diagnosis": rule.content(), "quality": quality})
+    whole = MODELS[QAFM]
+    peer.models[QAFM] = dataclasses.replace(whole, outputs=(*whole.outputs, *whole.optional_outputs))
+    # Its utility is 0.75, better than ordinary: nothing to complain of.
+    assert "utility 0.750" in client("describe", picture, "--url", peer.url)[1]
+    assert "too dark" not in client("describe", picture, "--url", peer.url)[1]
+    peer.models[QAFM] = dataclasses.replace(whole, outputs=(*whole.outputs, SCATTER))
+    assert "\n  too dark to trust\n" in client("describe", picture, "--url", peer.url)[1]
+    (found,) = json.loads(client("describe", picture, "--url", peer.url, "--json")[1])
+    assert found["complaint"] == "too dark to trust" and found["utility"] is None
 
 
 def test_describe_does_not_mix_two_models(client, peer, tmp_path, monkeypatch):

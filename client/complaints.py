@@ -1,0 +1,57 @@
+"""What a person is told of a picture that is not to be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from client.description import Description
+from qafm.diagnosis import DEFECTS, Diagnosis
+from qafm.errors import ContractMismatch, InvalidCheckpoint
+from qafm.manifest import Manifest
+
+_SENTENCES = {
+    "blur": "too blurred, or too small, to trust",
+    "darkness": "too dark to trust",
+    "noise": "too noisy to trust",
+    "occlusion": "too much is hidden to trust it",
+    "misalignment": "too badly cut out to trust",
+}
+_ORDINARY = 0.5
+"""The utility of an ordinary picture."""
+_BEYOND_CHANCE = 1.645
+"""Standard deviations, of a rank correlation without a cause."""
+
+
+def complaint(description: Description, manifest: Manifest) -> str | None:
+    """What is wrong with a picture, such as "too dark to trust"; None where nothing is, or where that is not known.
+
+    Told from `scatter` by the rule that travels in the manifest of what described the picture, and only where the rule
+    was right on people who did not teach it, where the quality of pictures so degraded was seen to fall when the models
+    were exported, and of a picture that is worse than an ordinary one.
+    Raises ContractMismatch for a manifest whose rule cannot be read.
+    """
+    rule = manifest.content.get("diagnosis")
+    if rule is None or description.scatter is None:
+        return None
+    if description.utility is not None and description.utility >= _ORDINARY:
+        return None
+    try:
+        defect = Diagnosis.from_content(rule).of(description.scatter)
+    except InvalidCheckpoint as error:
+        raise ContractMismatch(f"the manifest's diagnosis is {error}; export the models again") from error
+    if defect not in _SENTENCES or not _seen_to_fall(manifest.content.get("quality"), defect):
+        return None
+    return _SENTENCES[defect]
+
+
+def _seen_to_fall(quality: Mapping[str, Any] | None, defect: str) -> bool:
+    """Whether the export's check saw the best signal of quality fall, beyond chance, with each kind of the defect."""
+    checked = [(quality or {}).get(kind) for kind in DEFECTS.get(defect, ())]
+    return bool(checked) and all(about is not None and _falls(about) for about in checked)
+
+
+def _falls(about: Mapping[str, Any]) -> bool:
+    told = about["spearman"].get("utility", about["spearman"].get("identifiability"))
+    return told is not None and about["n"] > 1 and told * math.sqrt(about["n"] - 1) > _BEYOND_CHANCE

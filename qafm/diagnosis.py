@@ -1,0 +1,115 @@
+"""What is wrong with a picture, told by how far each perturbation moves its features.
+
+A picture that is dark already does not move like others when it gets brighter, nor a blurred one when it is blurred
+more. The rule that knows this is taught (`train.quality.diagnosis`) and travels in the manifest, under "diagnosis".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qafm.contract import PERTURBATION_COUNT
+from qafm.errors import InvalidCheckpoint
+from qafm.quality import logarithms
+
+DEFECTS: dict[str, tuple[str, ...]] = {
+    "blur": ("blur", "low_resolution"),
+    "darkness": ("darkness",),
+    "noise": ("noise",),
+    "occlusion": ("occlusion",),
+    "misalignment": ("misalignment",),
+}
+"""What a picture may suffer from, and the kinds of degradation that are that. Compression costs too little to count."""
+RELIABLE = 0.75
+"""A defect is named only where it was right so often on other people, by the lower end of its 95 % interval."""
+
+_Z = 1.96
+
+
+@dataclass(frozen=True, eq=False)
+class Defect:
+    """How one defect shows. Its odds to nothing being wrong are exp(offset + weights · n), n the 34 logarithms of
+    `qafm.quality.logarithms`.
+
+    weights: float64 [34]. said, right: how often it was named for pictures of people who did not teach it, and how
+    often that was so.
+    """
+
+    offset: float
+    weights: np.ndarray
+    said: int
+    right: int
+
+    @property
+    def reliable(self) -> bool:
+        """By Wilson's interval of `right` in `said`."""
+        if not self.said:
+            return False
+        share, spread = self.right / self.said, _Z**2 / self.said
+        margin = _Z * math.sqrt((share * (1 - share) + spread / 4) / self.said)
+        return (share + spread / 2 - margin) / (1 + spread) >= RELIABLE
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """The rule: all defects by name, those included that are never named, for they are what else it may be."""
+
+    defects: Mapping[str, Defect]
+
+    def of(self, scatter: np.ndarray) -> str | None:
+        """The defect of a picture, by the 34 distances, float [34]; None where none is likelier than all else together,
+        or not reliably told."""
+        name, chance = self.likeliest(logarithms(scatter)[np.newaxis])[0]
+        return name if chance > 0.5 and self.defects[name].reliable else None
+
+    def likeliest(self, distances: np.ndarray) -> list[tuple[str, float]]:
+        """Of each picture the likeliest defect, and its probability: nothing being wrong may be likelier still.
+
+        distances: float [N,34], their logarithms.
+        """
+        logits = np.stack([defect.offset + distances @ defect.weights for defect in self.defects.values()], axis=1)
+        # Beside the logit of nothing, which is 0.
+        top = np.maximum(logits.max(axis=1, keepdims=True), 0)
+        odds = np.exp(logits - top)
+        chances = odds / (odds.sum(axis=1, keepdims=True) + np.exp(-top))
+        names = list(self.defects)
+        return [(names[place], float(row[place])) for row, place in zip(chances, chances.argmax(axis=1), strict=True)]
+
+    def content(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            name: {
+                "offset": defect.offset,
+                "weights": defect.weights.tolist(),
+                "said": defect.said,
+                "right": defect.right,
+            }
+            for name, defect in self.defects.items()
+        }
+
+    @classmethod
+    def from_content(cls, content: Any) -> Diagnosis:
+        """Raises InvalidCheckpoint for anything else than `content` returns."""
+        try:
+            defects = {
+                name: Defect(
+                    float(about["offset"]),
+                    np.array(about["weights"], np.float64).reshape(PERTURBATION_COUNT),
+                    int(about["said"]),
+                    int(about["right"]),
+                )
+                for name, about in content.items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidCheckpoint(
+                f"not a diagnosis: expected for each defect offset, {PERTURBATION_COUNT} weights, said and right "
+                f"({error!r})"
+            ) from error
+        if not defects or not all(np.isfinite([each.offset, *each.weights]).all() for each in defects.values()):
+            raise InvalidCheckpoint("not a diagnosis: no defect in it, or a number that is not finite")
+        return cls(defects)
