@@ -10,6 +10,8 @@ from scipy.stats import spearmanr
 
 from bench.quality.pictures import STRENGTHS, WALK
 from qafm.contract import PERTURBATION_COUNT
+from qafm.datasets.degradations import LEVELS, level
+from qafm.diagnosis import DEFECTS, Diagnosis
 from qafm.retrieval.bootstrap import difference, draws, interval, percentile_interval
 from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
 from qafm.retrieval.pooling import pooled
@@ -86,6 +88,24 @@ def across(what: str, lessons: Lessons, found: Signals, strengths: np.ndarray, k
             yield Figure(what, name, kind, *_correlation_across(lessons.pids[rows], strengths[rows], -signal[rows]))
 
 
+def named(lessons: Lessons, rule: Diagnosis, kinds: np.ndarray, strengths: np.ndarray, where: str) -> Iterator[Figure]:
+    """Of each defect how often it was so where the rule names it, and how often it is named where it is severe."""
+    of = {kind: defect for defect, each in DEFECTS.items() for kind in each}
+    truth = np.array([of.get(kind, "") for kind in kinds.tolist()])
+    told = rule.likeliest(lessons.numbers[:, :PERTURBATION_COUNT])
+    said = np.array([name if chance > 0.5 else "" for name, chance in told])
+    severe = np.array([level(strength) == LEVELS[-1] for strength in strengths])
+    for defect in DEFECTS:
+        for what, rows in (
+            ("named rightly", np.flatnonzero(said == defect)),
+            ("severe and named", np.flatnonzero((truth == defect) & severe)),
+        ):
+            if len(rows):
+                right = (said == truth)[rows].astype(float)
+                share = resampled(lessons.pids[rows], lambda some, right=right: float(right[some].mean()))
+                yield Figure(f"{what} ({where})", defect, f"of {len(rows)}", *share)
+
+
 def untaught(taught: Lessons, ladders: Lessons) -> Iterator[Figure]:
     """Across the pictures of one kind, by a utility that was taught without it."""
     for kind in _kinds(ladders):
@@ -142,7 +162,7 @@ def shots(
     by["chance"], by["truth"] = single.mean(axis=1), single[walks, strengths.argmin(axis=1)]
     for name, each in by.items():
         yield Figure("one shot", name, where, float(np.nanmean(each)), *interval(each, pids))
-        share = _resampled(pids, lambda some, each=each: _share(each[some], by["chance"][some], by["truth"][some]))
+        share = resampled(pids, lambda some, each=each: _share(each[some], by["chance"][some], by["truth"][some]))
         yield Figure("share of the way to the best shot", name, where, *share)
     weights = {
         "alike": np.ones_like(strengths),
@@ -176,10 +196,10 @@ def _correlation(one: Sequence[float] | np.ndarray, other: np.ndarray) -> float:
 
 
 def _correlation_across(pids: np.ndarray, strengths: np.ndarray, badness: np.ndarray) -> tuple[float, float, float]:
-    return _resampled(pids, lambda some: _correlation(strengths[some], badness[some]))
+    return resampled(pids, lambda some: _correlation(strengths[some], badness[some]))
 
 
-def _resampled(pids: np.ndarray, measure: Callable[[np.ndarray], float]) -> tuple[float, float, float]:
+def resampled(pids: np.ndarray, measure: Callable[[np.ndarray], float]) -> tuple[float, float, float]:
     """What `measure` gives of all rows, and its interval when identities are drawn. pids: int [N]."""
     people, places = np.unique(pids, return_inverse=True)
     rows = [np.flatnonzero(places == place) for place in range(len(people))]

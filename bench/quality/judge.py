@@ -14,21 +14,25 @@ from bench.quality.figures import (
     across,
     constants,
     left_out,
+    named,
     shots,
     signals,
     untaught,
     within,
 )
 from bench.quality.pictures import WALK, as_they_are, ladders, walks
+from bench.quality.thresholds import FALSE_POSITIVES, Pairs, by_class
 from qafm.datasets.crops import Crop, without_junk
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
 from qafm.datasets.layouts import open_dataset
+from qafm.diagnosis import Diagnosis
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.utility import Utility
 from qafm.weighting.retrieval import Retrieval
 from train.data import load_training_data
 from train.quality.alpha import Fitted, alphas, fit
+from train.quality.diagnosis import teach_diagnosis
 from train.quality.lessons import draw_pictures
 from train.quality.utility import Lessons, teach
 
@@ -49,7 +53,7 @@ def judge(described: Described, data: Path) -> list[Figure]:
     if settings.joint.weighting == Retrieval.kind:
         # As the last stage of such a run does.
         taught = replace(taught, descriptors=taught.described(alphas(fitted.weighting, taught)))
-    utility = teach(taught)
+    utility, rule = teach(taught), teach_diagnosis(taught)
     crops, recorded = _test_crops(data)
     query, gallery = (described(side, as_they_are(crops[side])) for side in crops)
     whole = [crop for side in crops for crop in crops[side] if not recorded[crop].strength and crop.pid > 0]
@@ -58,7 +62,8 @@ def judge(described: Described, data: Path) -> list[Figure]:
         *within(worse, signals(worse, utility)),
         *across("across ladders", worse, signals(worse, utility), worse.strengths, worse.kinds),
         *untaught(taught, worse),
-        *_of_queries(query, gallery, [recorded[crop] for crop in crops["query"]], utility, fitted),
+        *named(worse, rule, worse.kinds, worse.strengths, "ladders"),
+        *_of_queries(query, gallery, [recorded[crop] for crop in crops["query"]], utility, rule, fitted),
         *_of_walks(described, whole, gallery, utility, fitted, severe=False),
         *_of_walks(described, whole, gallery, utility, fitted, severe=True),
     ]
@@ -73,11 +78,12 @@ def _test_crops(data: Path) -> tuple[dict[str, list[Crop]], dict[Crop, Degradati
 
 
 def _of_queries(
-    query: Lessons, gallery: Lessons, recorded: Sequence[Degradation], utility: Utility, fitted: Fitted
+    query: Lessons, gallery: Lessons, recorded: Sequence[Degradation], utility: Utility, rule: Diagnosis, fitted: Fitted
 ) -> Iterator[Figure]:
     strengths, kinds = (np.array([getattr(each, name) for each in recorded]) for name in ("strength", "kind"))
     found = signals(query, utility)
     yield from across("across queries", query, found, strengths, kinds)
+    yield from named(query, rule, kinds, strengths, "queries")
 
     def precision(of_query: np.ndarray, of_gallery: np.ndarray) -> np.ndarray:
         return evaluate(_side(query, of_query), _side(gallery, of_gallery)).average_precision
@@ -87,7 +93,20 @@ def _of_queries(
     yield from constants(
         lambda alpha: precision(np.full(len(query.pids), alpha), np.full(len(gallery.pids), alpha)), by_rule, query.pids
     )
+    yield from _of_pairs(query, gallery, utility, fitted)
     yield from left_out(by_rule["retrieval"], found, -strengths, query.pids)
+
+
+def _of_pairs(query: Lessons, gallery: Lessons, utility: Utility, fitted: Fitted) -> Iterator[Figure]:
+    sides = [_side(each, alphas(fitted.weighting, each)) for each in (query, gallery)]
+    cosines = sides[0].descriptors @ sides[1].descriptors.T
+    found = [signals(each, utility) for each in (query, gallery)]
+    labels = [tuple(getattr(side, name) for side in sides) for name in ("pids", "camids")]
+    for name in ("utility", "identifiability"):
+        one, gain = by_class(Pairs(cosines, (found[0][name], found[1][name]), *labels))
+        where = f"{FALSE_POSITIVES:g} of the false"
+        yield Figure("true pairs that pass one threshold", name, where, one)
+        yield Figure("and more by one threshold for each class of quality", name, where, *gain)
 
 
 def _of_walks(

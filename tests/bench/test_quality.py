@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from bench.quality.figures import Figure, across, constants, left_out, shots, tables, untaught, within
+from bench.quality.figures import Figure, across, constants, left_out, named, shots, tables, untaught, within
 from bench.quality.pictures import STRENGTHS, WALK, as_they_are, ladders, walks
+from qafm.contract import PERTURBATION_COUNT
 from qafm.datasets.crops import Crop
+from qafm.diagnosis import Defect, Diagnosis
 from synthetic.degradation import EVERY_KIND
 from tests.support.lessons import lessons_of
 from train.quality.alpha import CONSTANTS
@@ -70,6 +72,25 @@ def test_what_is_told_within_a_picture_and_across_pictures():
     assert value_of(within_one, "within", "two", "blur") == 0
     told = list(across("across", lessons, found, strengths, lessons.kinds))
     assert 0 < value_of(told, "across", "one", "blur") < 1
+
+
+def test_how_often_a_defect_is_named_rightly():
+    """Number 3 shows fog, which stands for darkness here; a rule that names it above a distance of e."""
+    lessons = lessons_of(people=4, crops=2, copies=4)
+    weights = np.zeros(PERTURBATION_COUNT)
+    weights[3] = 100.0
+    rule = Diagnosis({"darkness": Defect(-100.0, weights, 1, 1)})
+    kinds = np.where(lessons.kinds == "fog", "darkness", lessons.kinds)
+    found = list(named(lessons, rule, kinds, lessons.strengths, "here"))
+    says = lessons.numbers[:, 3] > 1
+    severe = (kinds == "darkness") & (lessons.strengths > 2 / 3)
+    rightly = value_of(found, "named rightly (here)", "darkness", f"of {says.sum()}")
+    assert rightly == pytest.approx((kinds == "darkness")[says].mean())
+    often = value_of(found, "severe and named (here)", "darkness", f"of {severe.sum()}")
+    assert often == pytest.approx(says[severe].mean())
+    # Wrongly, where something else is wrong.
+    (wrong,) = named(lessons, rule, np.full(len(kinds), "noise"), 0 * lessons.strengths, "here")
+    assert wrong.what == "named rightly (here)" and wrong.value == 0
 
 
 def test_a_kind_that_was_not_taught_is_judged_by_a_utility_without_it():
