@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from bench.quality.classes import Ranking, Side, classes_of, premise
-from bench.study.scoring import described, describer
+from bench.study.scoring import described, describer, ordinary_alpha
 from client.evaluation.baseline import describe_by_colour
 from qafm.datasets.crops import without_junk
 from qafm.datasets.degradations import DEGRADATION_FILE, read_degradations
@@ -60,12 +60,17 @@ def main(
                 ends = join(visual, semantic)
             labels = vectors[side]["visual"]
             ranked.append(Side(ends, labels.pids, labels.camids, classes[side]))
-        found = premise(Ranking(*ranked))
+        ranking = Ranking(*ranked)
+        found = premise(ranking)
         console.print(
             f"v_a and {other}, {join.__name__}: best constant {found.constant:.2f}, mAP {100 * found.mAP:.2f}; "
             f"α by kind and strength {found.gain.in_per_cent()}",
             soft_wrap=True,
         )
+        if join is fused:
+            own = ordinary_alpha(run)
+            precision = ranking.precisions(*(np.full(len(side.pids), own) for side in ranked))
+            console.print(f"    by the run's own α, {own:.3f}: mAP {100 * np.nanmean(precision):.2f}")
 
 
 if __name__ == "__main__":

@@ -39,11 +39,12 @@ from bench.study.scoring import describe_test
 from qafm.errors import InvalidSettings, QafmError
 from qafm.files import alone_in
 from qafm.retrieval.descriptors import read_descriptors
+from qafm.weighting.retrieval import Retrieval
 from train.checkpoint import checkpoint_path
 from train.files import adopt
 from train.pipeline import train
 from train.quality.scores import SCORES_FILE
-from train.settings import StageName
+from train.settings import LAST_STAGE, StageName
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None, add_completion=False)
 
@@ -102,6 +103,8 @@ def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Con
         settings = plan.settings(name, seed)
         for stage in trained:
             train(settings, data, folder, stage=stage, resume=True, console=console)
+        if trained[-1] == "joint" and settings.joint.weighting == Retrieval.kind:
+            train(settings, data, folder, stage=LAST_STAGE, resume=True, console=console)
     return folder
 
 

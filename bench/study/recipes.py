@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qafm.errors import InvalidSettings
+from qafm.weighting.retrieval import Retrieval
 from train.settings import STAGES, DegradedSettings, Settings, StageName, check_settings, load_preset
 
 PLAN = Path(__file__).parent / "plan.yaml"
@@ -34,8 +35,9 @@ class Recipe(BaseModel):
 
     def described(self, settings: Settings) -> dict[str, Any]:
         """All that decides what a run of the recipe is, by these settings of it."""
-        # What lessons teach comes after all that is compared.
-        dumped = settings.model_dump(mode="json", exclude={"lessons"})
+        # Where α is not fitted to them, what lessons teach comes after all that is compared.
+        unread = set() if settings.joint.weighting == Retrieval.kind else {"lessons"}
+        dumped = settings.model_dump(mode="json", exclude=unread)
         if settings.augmentation.degraded == DegradedSettings():
             # Younger than the first results, which without it are what they were.
             del dumped["augmentation"]["degraded"]

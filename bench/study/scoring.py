@@ -16,11 +16,14 @@ from torch.utils.data import DataLoader
 from qafm.datasets.crops import Crop, without_junk
 from qafm.datasets.layouts import open_dataset
 from qafm.retrieval.descriptors import Descriptors
+from qafm.weighting.constant import Constant
+from qafm.weighting.retrieval import Retrieval
 from train.checkpoint import load_finished_checkpoint, load_networks, load_run_settings
 from train.data import WholeCrops, collate, readable
 from train.networks import FromPixels, build_apan, build_trunk
 from train.networks.apan import attribute_probabilities
 from train.precision import autocast
+from train.quality.teaching import load_fitted_weighting
 from train.settings import StageName
 
 BATCH = 32
@@ -36,7 +39,8 @@ Described = dict[str, Descriptors]
 def describe_test(run: Path, data: Path, *, last: StageName, flip: bool, console: Console) -> dict[str, Described]:
     """ "query" and "gallery" without junk, by every vector of a run up to the stage `last`; "apan" has only "semantic".
 
-    α is that of the mean Q, for every picture. flip: v_a and v_s are the means of a picture's and its mirror image's.
+    α is that of an ordinary picture, for every one: where it was fitted, that of the mean of what it reads, else that
+    of the mean Q. flip: v_a and v_s are the means of a picture's and its mirror image's.
     """
     describe, dataset = describer(run, last=last, flip=flip), open_dataset(data)
     return {
@@ -61,7 +65,7 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
 
         return semantic_alone
 
-    networks = load_networks(run)
+    networks, alpha = load_networks(run), ordinary_alpha(run)
     apn_branch, apan_branch = (
         FromPixels(network, flip=flip).to(memory_format=torch.channels_last)
         for network in (networks.apn, networks.apan)
@@ -71,15 +75,26 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
         with autocast(settings.precision, crops.device):
             visual, (semantic, logits) = apn_branch(crops), apan_branch(crops)
         visual, semantic, logits = visual.float(), semantic.float(), logits.float()
-        ordinary = getattr(networks.weighting, "mu", torch.zeros(())).expand(len(crops))
         return {
             "visual": visual,
             "semantic": semantic,
-            "fused": networks.fusion(visual, semantic, networks.weighting(ordinary)),
+            "fused": networks.fusion(visual, semantic, torch.full((len(crops),), alpha)),
             "attributes": attribute_probabilities(logits),
         }
 
     return every
+
+
+@torch.inference_mode()
+def ordinary_alpha(run: Path) -> float:
+    """α of an ordinary picture, by a finished run."""
+    fitted = load_fitted_weighting(run)
+    if isinstance(fitted, Constant):
+        return float(fitted.value)
+    if isinstance(fitted, Retrieval):
+        return float(fitted.alphas(fitted.centre))
+    weighting = load_networks(run).weighting
+    return float(weighting(getattr(weighting, "mu", torch.zeros(())).expand(1)))
 
 
 @torch.inference_mode()

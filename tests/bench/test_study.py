@@ -23,11 +23,14 @@ from bench.study.results import (
     result_path,
     write_identities,
 )
+from bench.study.scoring import ordinary_alpha
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors
+from qafm.weighting.constant import Constant
 from synthetic import Recipe, make_dataset
 from tests.support.short_run import SETTINGS
 from train.checkpoint import load_networks
+from train.quality.teaching import load_fitted_weighting
 from train.settings import load_preset, save_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +88,7 @@ def test_settings_are_merged_group_by_group():
 
 
 def test_a_recipe_that_is_none_is_refused(tmp_path):
-    with pytest.raises(InvalidSettings, match="no recipe 'magic'; the plan has sum, flip"):
+    with pytest.raises(InvalidSettings, match="no recipe 'magic'; the plan has sum, retrieval"):
         load_plan().recipe("magic")
     path = tmp_path / "plan.yaml"
     path.write_text("preset: study\nrecipes: {odd: {why: nothing, change: {network: {neck: long}}}}\n")
@@ -157,6 +160,9 @@ def test_a_whole_study_of_a_handful_of_people(tmp_path):
         "visual-fc": {
             "why": "control", "like": "sum", "first": "joint", "change": {"joint": {"weighting": "visual"}}
         },
+        "fitted": {
+            "why": "α", "like": "sum", "first": "joint", "change": {"joint": {"weighting": "retrieval"}}
+        },
     }  # fmt: skip
     plan.write_text(yaml.safe_dump({"preset": str(preset), "recipes": recipes}))
     command = ["run", "--data", data, "--out", runs, "--plan", plan, "--results", results]
@@ -170,6 +176,9 @@ def test_a_whole_study_of_a_handful_of_people(tmp_path):
         ours, theirs = getattr(whole, branch).state_dict(), getattr(control, branch).state_dict()
         assert all((ours[name] == theirs[name]).all() for name in ours), branch
     assert control.weighting.served().value == 1
+    assert ordinary_alpha(runs / "visual-fc-0") == 1
+    fitted = load_fitted_weighting(runs / "fitted-0")
+    assert isinstance(fitted, Constant) and ordinary_alpha(runs / "fitted-0") == fitted.value
     columns = {name: runs[0].means.keys() for name, runs in read_results(results).items()}
     assert columns["apan-alone"] == {("semantic", "mAP"), ("semantic", "rank1")}
     assert len(columns["sum"]) == len(columns["flip"]) == 6
