@@ -27,9 +27,10 @@ _BEYOND_CHANCE = 1.645
 def complaint(description: Description, manifest: Manifest) -> str | None:
     """What is wrong with a picture, such as "too dark to trust"; None where nothing is, or where that is not known.
 
-    Told from `scatter` by the rule that travels in the manifest of what described the picture, and only where the rule
-    was right on people who did not teach it, where the quality of pictures so degraded was seen to fall when the models
-    were exported, and of a picture that is worse than an ordinary one.
+    Told from `scatter` by the rule that travels in the manifest of what described the picture. Only of a picture whose
+    utility is below that of an ordinary one; only where the rule was right on people who did not teach it (see
+    `qafm.diagnosis.RELIABLE`); and only where the export saw the utility, or without one Q, get worse with that defect,
+    on held-out people, some of whom taught both.
     Raises ContractMismatch for a manifest whose rule cannot be read.
     """
     rule = manifest.content.get("diagnosis")
@@ -40,18 +41,22 @@ def complaint(description: Description, manifest: Manifest) -> str | None:
     try:
         defect = Diagnosis.from_content(rule).of(description.scatter)
     except InvalidCheckpoint as error:
-        raise ContractMismatch(f"the manifest's diagnosis is {error}; export the models again") from error
+        raise ContractMismatch(
+            f"the manifest's diagnosis cannot be read: {error}. Export the models again, or use the client of the "
+            "version that exported them"
+        ) from error
     if defect not in _SENTENCES or not _seen_to_fall(manifest.content.get("quality"), defect):
         return None
     return _SENTENCES[defect]
 
 
 def _seen_to_fall(quality: Mapping[str, Any] | None, defect: str) -> bool:
-    """Whether the export's check saw the best signal of quality fall, beyond chance, with each kind of the defect."""
+    """Whether the export's check saw quality fall, beyond chance, with each kind of the defect."""
     checked = [(quality or {}).get(kind) for kind in DEFECTS.get(defect, ())]
     return bool(checked) and all(about is not None and _falls(about) for about in checked)
 
 
 def _falls(about: Mapping[str, Any]) -> bool:
-    told = about["spearman"].get("utility", about["spearman"].get("identifiability"))
+    signals = about["spearman"]
+    told = signals.get("utility", signals.get("identifiability"))
     return told is not None and about["n"] > 1 and told * math.sqrt(about["n"] - 1) > _BEYOND_CHANCE

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from export.identity import sha256_of
 from export.precision import parse_precisions
-from export.quality_check import misleading, spoil, undegraded
+from export.quality_check import misleading, spoil
 from export.repository import DEFAULT_REPOSITORY, install
 from export.samples import load_data, load_samples
+from qafm.datasets.degradations import undegraded
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 from train.quality.spoilt import Spoilt

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from scipy.stats import spearmanr
 from export.pipelines import Pipeline
 from qafm.contract import ALPHA, CROP, DESCRIPTOR, FUSION, IDENTIFIABILITY, SCATTER, SEMANTIC, UTILITY, VISUAL
 from qafm.datasets.crops import Crop
-from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
+from qafm.datasets.degradations import Degradation
 from qafm.errors import InvalidDescriptors
 from qafm.images import resize
 from qafm.retrieval.descriptors import Descriptors
@@ -30,16 +29,6 @@ PICTURES = 300
 """At most so many are made worse, each in one way."""
 _BEYOND_CHANCE = 1.645
 """Standard deviations: a rank correlation without a cause is lower by as much in one case of 20."""
-
-
-def undegraded(crops: Sequence[Crop], root: Path) -> list[Crop]:
-    """Those with which nothing is wrong yet, where the dataset at `root` records that for some of them; else all."""
-    if not (root / DEGRADATION_FILE).is_file():
-        return list(crops)
-    recorded = read_degradations(root / DEGRADATION_FILE)
-    names = (crop.path.relative_to(root).as_posix() for crop in crops)
-    clean = [crop for crop, name in zip(crops, names, strict=True) if name in recorded and not recorded[name].strength]
-    return clean or list(crops)
 
 
 def spoil(crops: Sequence[Crop], seed: int) -> list[Spoilt]:

@@ -26,7 +26,8 @@ DEFECTS: dict[str, tuple[str, ...]] = {
 }
 """What a picture may suffer from, and the kinds of degradation that are that. Compression costs too little to count."""
 RELIABLE = 0.75
-"""A defect is named only where it was right so often on other people, by the lower end of its 95 % interval."""
+"""A defect is named to users only where it was right so often, by the lower end of the 95 % interval: of pictures of
+people who did not teach it, five of six made worse in some way. Where fewer are bad, more of what is named is wrong."""
 
 _Z = 1.96
 
@@ -36,22 +37,23 @@ class Defect:
     """How one defect shows. Its odds to nothing being wrong are exp(offset + weights · n), n the 34 logarithms of
     `qafm.quality.logarithms`.
 
-    weights: float64 [34]. said, right: how often it was named for pictures of people who did not teach it, and how
-    often that was so.
+    weights: float64 [34]. Of pictures of people who did not teach it, said: how often it was named; right: how often
+    it was there, however slightly; people: for how many of them it was named.
     """
 
     offset: float
     weights: np.ndarray
-    said: int
-    right: int
+    said: int = 0
+    right: int = 0
+    people: int = 0
 
     @property
     def reliable(self) -> bool:
-        """By Wilson's interval of `right` in `said`."""
-        if not self.said:
+        """By Wilson's interval of `right` in `said`, as of so many independent pictures as there were people."""
+        if not self.people:
             return False
-        share, spread = self.right / self.said, _Z**2 / self.said
-        margin = _Z * math.sqrt((share * (1 - share) + spread / 4) / self.said)
+        share, spread = self.right / self.said, _Z**2 / self.people
+        margin = _Z * math.sqrt((share * (1 - share) + spread / 4) / self.people)
         return (share + spread / 2 - margin) / (1 + spread) >= RELIABLE
 
 
@@ -67,12 +69,12 @@ class Diagnosis:
         name, chance = self.likeliest(logarithms(scatter)[np.newaxis])[0]
         return name if chance > 0.5 and self.defects[name].reliable else None
 
-    def likeliest(self, distances: np.ndarray) -> list[tuple[str, float]]:
-        """Of each picture the likeliest defect, and its probability: nothing being wrong may be likelier still.
+    def likeliest(self, logs: np.ndarray) -> list[tuple[str, float]]:
+        """Of each picture the likeliest defect, and its probability in [0,1]: nothing being wrong may be likelier.
 
-        distances: float [N,34], their logarithms.
+        logs: float [N,34], the logarithms of the distances.
         """
-        logits = np.stack([defect.offset + distances @ defect.weights for defect in self.defects.values()], axis=1)
+        logits = np.stack([defect.offset + logs @ defect.weights for defect in self.defects.values()], axis=1)
         # Beside the logit of nothing, which is 0.
         top = np.maximum(logits.max(axis=1, keepdims=True), 0)
         odds = np.exp(logits - top)
@@ -88,6 +90,7 @@ class Diagnosis:
                 "weights": defect.weights.tolist(),
                 "said": defect.said,
                 "right": defect.right,
+                "people": defect.people,
             }
             for name, defect in self.defects.items()
         }
@@ -102,14 +105,17 @@ class Diagnosis:
                     np.array(about["weights"], np.float64).reshape(PERTURBATION_COUNT),
                     int(about["said"]),
                     int(about["right"]),
+                    int(about["people"]),
                 )
                 for name, about in content.items()
             }
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InvalidCheckpoint(
-                f"not a diagnosis: expected for each defect offset, {PERTURBATION_COUNT} weights, said and right "
-                f"({error!r})"
+                f"not a diagnosis: expected for each defect offset, {PERTURBATION_COUNT} weights, said, right and "
+                f"people ({error!r})"
             ) from error
         if not defects or not all(np.isfinite([each.offset, *each.weights]).all() for each in defects.values()):
             raise InvalidCheckpoint("not a diagnosis: no defect in it, or a number that is not finite")
+        if not all(0 <= each.people <= each.said >= each.right >= 0 for each in defects.values()):
+            raise InvalidCheckpoint("not a diagnosis: expected 0 <= right <= said and 0 <= people <= said")
         return cls(defects)

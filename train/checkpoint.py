@@ -5,7 +5,7 @@ RUN/iqa.pt apan.pt joint.pt  one checkpoint a stage, replaced as a whole after e
 RUN/iqa.best.pt ...          the networks of the epoch with the best validation mAP, the later of equals
 RUN/data.json                what it was trained on: name, folder, counts, fingerprint
 RUN/identifiability.npz      where α reads it, Q of the training and held-out crops, as many as `joint.q_crops` says
-RUN/weighting.npz utility.npz   what the stage `weighting` learnt: see `train.quality.teaching`
+RUN/weighting.npz utility.npz diagnosis.json   what the stage `weighting` learnt: see `train.quality.teaching`
 RUN/metrics.jsonl            one line a step, one more an epoch with its validation
 RUN/tensorboard/             the same as curves
 """

@@ -161,11 +161,11 @@ class JointSettings(StageSettings):
 
 
 class LessonSettings(_Frozen):
-    """What the utility and a fitted α are taught on, in the stage `weighting`: each picture costs 35 passes of the IQA
-    network."""
+    """What utility, diagnosis and a fitted α are taught on, in the stage `weighting`: each picture costs 35 passes of
+    the IQA network."""
 
     crops: NonNegativeInt = 500
-    """At most so many held-out crops; 0: neither is taught."""
+    """At most so many held-out crops; 0: none is taught."""
     copies: PositiveInt = 5
     """Of each crop, each made worse in another way."""
 

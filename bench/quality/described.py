@@ -50,7 +50,7 @@ class Described:
         for stage in ("iqa", "joint"):
             digest.update(checkpoint_path(self.run, stage).read_bytes())
         for picture in pictures:
-            digest.update(f"{picture.crop.path.name} {picture.degradation} {picture.seed}\n".encode())
+            digest.update(f"{picture.crop.path.name} {picture.degradation}\n".encode() + picture.picture().tobytes())
         return digest.hexdigest()[:16]
 
 

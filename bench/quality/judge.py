@@ -33,7 +33,7 @@ from qafm.weighting.retrieval import Retrieval
 from train.data import load_training_data
 from train.quality.alpha import Fitted, alphas, fit
 from train.quality.diagnosis import teach_diagnosis
-from train.quality.lessons import draw_pictures
+from train.quality.lessons import draw_pictures, of_undegraded
 from train.quality.utility import Lessons, teach
 
 SEED = 0
@@ -47,13 +47,14 @@ def judge(described: Described, data: Path) -> list[Figure]:
     """
     settings = described.settings
     held_out = load_training_data(data, settings.seed).held_out
-    taught = described("lessons", draw_pictures(held_out, settings.lessons, settings.seed))
+    lessons = draw_pictures(held_out, settings.lessons, settings.seed)
+    taught = described("lessons", lessons)
     fitted = fit(taught)
     assert fitted is not None, "a dataset of one camera"
     if settings.joint.weighting == Retrieval.kind:
         # As the last stage of such a run does.
         taught = replace(taught, descriptors=taught.described(alphas(fitted.weighting, taught)))
-    utility, rule = teach(taught), teach_diagnosis(taught)
+    utility, rule = teach(taught), teach_diagnosis(of_undegraded(taught, lessons, data))
     crops, recorded = _test_crops(data)
     query, gallery = (described(side, as_they_are(crops[side])) for side in crops)
     whole = [crop for side in crops for crop in crops[side] if not recorded[crop].strength and crop.pid > 0]
@@ -102,11 +103,11 @@ def _of_pairs(query: Lessons, gallery: Lessons, utility: Utility, fitted: Fitted
     cosines = sides[0].descriptors @ sides[1].descriptors.T
     found = [signals(each, utility) for each in (query, gallery)]
     labels = [tuple(getattr(side, name) for side in sides) for name in ("pids", "camids")]
+    where = f"{FALSE_POSITIVES:g} of the false"
     for name in ("utility", "identifiability"):
         one, gain = by_class(Pairs(cosines, (found[0][name], found[1][name]), *labels))
-        where = f"{FALSE_POSITIVES:g} of the false"
-        yield Figure("true pairs that pass one threshold", name, where, one)
-        yield Figure("and more by one threshold for each class of quality", name, where, *gain)
+        yield Figure("true pairs that pass", f"more by a threshold for each class of {name}", where, *gain)
+    yield Figure("true pairs that pass", "one threshold", where, one)
 
 
 def _of_walks(

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from bench.quality.classes import Ranking, Side, classes_of, premise
-from bench.study.scoring import described, describer, ordinary_alpha
+from bench.study.scoring import constant_alpha, described, describer
 from client.evaluation.baseline import describe_by_colour
 from qafm.datasets.crops import without_junk
 from qafm.datasets.degradations import DEGRADATION_FILE, read_degradations
@@ -68,9 +68,9 @@ def main(
             soft_wrap=True,
         )
         if join is fused:
-            own = ordinary_alpha(run)
+            own = constant_alpha(run)
             precision = ranking.precisions(*(np.full(len(side.pids), own) for side in ranked))
-            console.print(f"    by the run's own α, {own:.3f}: mAP {100 * np.nanmean(precision):.2f}")
+            console.print(f"    by the run's own constant, {own:.3f}: mAP {100 * np.nanmean(precision):.2f}")
 
 
 if __name__ == "__main__":

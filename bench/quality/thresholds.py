@@ -27,9 +27,10 @@ class Pairs:
     camids: tuple[np.ndarray, np.ndarray]
 
     def of(self, people: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of the pairs among some people, of other cameras where they are true: cosine, class, whether it is true, and
-        the row of its query, [M] each."""
-        asked, answers = (np.isin(side, people) for side in self.pids)
+        """Of the pairs of some people's queries, with their own pictures by other cameras, and with those of each other
+        and of whoever never asks: cosine, class, whether it is true, and the row of its query, [M] each."""
+        asked = np.isin(self.pids[0], people)
+        answers = np.isin(self.pids[1], people) | ~np.isin(self.pids[1], self.pids[0])
         same = self.pids[0][asked, None] == self.pids[1][answers]
         counted = ~same | (self.camids[0][asked, None] != self.camids[1][answers])
         worse = np.minimum(self.qualities[0][asked, None], self.qualities[1][answers])
@@ -78,4 +79,7 @@ def chosen(cosines: np.ndarray, classes: np.ndarray, true: np.ndarray) -> np.nda
         price = (low + high) / 2
         passed = sum(false[place] for (false, _), place in zip(counted, at(price), strict=True))
         low, high = (price, high) if passed > FALSE_POSITIVES else (low, price)
-    return np.asarray(_TRIED[at(high)])
+    thresholds = np.asarray(_TRIED[at(high)])
+    # A class that nobody has here gets the common one.
+    thresholds[np.bincount(classes, minlength=len(thresholds)) == 0] = np.quantile(cosines[~true], 1 - FALSE_POSITIVES)
+    return thresholds

@@ -39,8 +39,8 @@ Described = dict[str, Descriptors]
 def describe_test(run: Path, data: Path, *, last: StageName, flip: bool, console: Console) -> dict[str, Described]:
     """ "query" and "gallery" without junk, by every vector of a run up to the stage `last`; "apan" has only "semantic".
 
-    α is that of an ordinary picture, for every one: where it was fitted, that of the mean of what it reads, else that
-    of the mean Q. flip: v_a and v_s are the means of a picture's and its mirror image's.
+    α is one for every picture, see `constant_alpha`. flip: v_a and v_s are the means of a picture's and its mirror
+    image's.
     """
     describe, dataset = describer(run, last=last, flip=flip), open_dataset(data)
     return {
@@ -65,7 +65,7 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
 
         return semantic_alone
 
-    networks, alpha = load_networks(run), ordinary_alpha(run)
+    networks, alpha = load_networks(run), constant_alpha(run)
     apn_branch, apan_branch = (
         FromPixels(network, flip=flip).to(memory_format=torch.channels_last)
         for network in (networks.apn, networks.apan)
@@ -86,8 +86,9 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
 
 
 @torch.inference_mode()
-def ordinary_alpha(run: Path) -> float:
-    """α of an ordinary picture, by a finished run."""
+def constant_alpha(run: Path) -> float:
+    """One α for every picture, by a finished run: the constant that was fitted, and that a rule which reads quality
+    varies around; without one, that of the mean Q."""
     fitted = load_fitted_weighting(run)
     if isinstance(fitted, Constant):
         return float(fitted.value)

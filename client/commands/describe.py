@@ -27,6 +27,7 @@ def describe_images(
 
     from client.complaints import complaint
     from client.description import Description
+    from qafm.errors import ContractMismatch
 
     async def described() -> "tuple[Manifest, list[tuple[Path, Description | InvalidImage | RequestFailed]]]":
         async with connection.client() as client:
@@ -37,32 +38,34 @@ def describe_images(
     manifest, results = asyncio.run(described())
     descriptions = [(path, result) for path, result in results if isinstance(result, Description)]
     failures = [result for _, result in results if not isinstance(result, Description)]
+    try:
+        complaints = [complaint(description, manifest) for _, description in descriptions]
+    except ContractMismatch as error:
+        # The descriptions are whole without it.
+        console.warn(str(error))
+        complaints = [None] * len(descriptions)
     if as_json:
-        print(
-            json.dumps(
-                [
-                    {"path": str(path), **description.summary(), "complaint": complaint(description, manifest)}
-                    for path, description in descriptions
-                ],
-                indent=2,
-            )
-        )
+        content = [
+            {"path": str(path), **description.summary(), "complaint": said}
+            for (path, description), said in zip(descriptions, complaints, strict=True)
+        ]
+        print(json.dumps(content, indent=2))
     else:
-        for path, description in descriptions:
-            _print(path, description, complaint(description, manifest))
+        for (path, description), said in zip(descriptions, complaints, strict=True):
+            _print(path, description, said)
     for failure in failures:
         console.say_error(str(failure))
     if failures:
         raise typer.Exit(FAILURES)
 
 
-def _print(path: Path, description: "Description", complaint: str | None) -> None:
+def _print(path: Path, description: "Description", said: str | None) -> None:
     output = console.output()
     output.print(str(path), style="bold", markup=False, soft_wrap=True)
     utility = "" if description.utility is None else f"   utility {description.utility:.3f} (0.5 is ordinary)"
     q = f"identifiability {description.identifiability:.3f} (higher is worse)"
     output.print(f"  alpha {description.alpha:.3f}   {q}{utility}", soft_wrap=True)
-    if complaint:
-        output.print(f"  {complaint}", style="yellow")
+    if said:
+        output.print(f"  {said}", style="yellow")
     for attribute in description.attributes.values():
         output.print(f"  {attribute}")

@@ -59,7 +59,7 @@ images. {_paper_note(metrics)}
 {lists_of_queries(report.examples) if report.examples else ""}
 <section><h2>Protocol</h2><p>{escape(PROTOCOL)}</p></section>
 <section><h2>Time</h2>{_facts(report.timings)}</section>
-<section><h2>What was served</h2>{_facts(dict(report.manifest.content))}</section>"""
+<section><h2>What was served</h2>{_facts(_legible(report.manifest.content))}</section>"""
     return page(f"QAFM evaluation: mAP {_percent(metrics.mAP)}", body)
 
 
@@ -237,6 +237,13 @@ def _facts(facts: dict[str, Any]) -> str:
     """A table of names and values; a value that is itself a table is shown inside."""
     rows = "".join(f"<tr><th>{escape(str(name))}<td>{_fact(value)}" for name, value in facts.items())
     return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _legible(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is there for programs alone: the weights of the diagnosis."""
+    defects = manifest.get("diagnosis") or {}
+    told = {name: {key: about[key] for key in about if key != "weights"} for name, about in defects.items()}
+    return {**manifest, "diagnosis": told} if defects else dict(manifest)
 
 
 def _fact(value: Any) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qafm.datasets.crops import Crop
 from qafm.errors import InvalidDataset
 from qafm.files import whole_file
 
@@ -56,6 +57,16 @@ def read_degradations(path: Path) -> dict[str, Degradation]:
     if not isinstance(images, dict):
         raise InvalidDataset(f'{path}: not a degradations.json; expected {{"images": {{PATH: {{...}}}}}}')
     return {image: _degradation(path, image, entry) for image, entry in images.items()}
+
+
+def undegraded(crops: Sequence[Crop], root: Path) -> list[Crop]:
+    """Those with which nothing is wrong yet, where the dataset at `root` records that for some of them; else all."""
+    if not (root / DEGRADATION_FILE).is_file():
+        return list(crops)
+    recorded = read_degradations(root / DEGRADATION_FILE)
+    names = (crop.path.relative_to(root).as_posix() for crop in crops)
+    clean = [crop for crop, name in zip(crops, names, strict=True) if name in recorded and not recorded[name].strength]
+    return clean or list(crops)
 
 
 def write_degradations(path: Path, images: Mapping[str, Degradation]) -> None:

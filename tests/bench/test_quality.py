@@ -79,7 +79,7 @@ def test_how_often_a_defect_is_named_rightly():
     lessons = lessons_of(people=4, crops=2, copies=4)
     weights = np.zeros(PERTURBATION_COUNT)
     weights[3] = 100.0
-    rule = Diagnosis({"darkness": Defect(-100.0, weights, 1, 1)})
+    rule = Diagnosis({"darkness": Defect(-100.0, weights)})
     kinds = np.where(lessons.kinds == "fog", "darkness", lessons.kinds)
     found = list(named(lessons, rule, kinds, lessons.strengths, "here"))
     says = lessons.numbers[:, 3] > 1

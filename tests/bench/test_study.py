@@ -23,7 +23,7 @@ from bench.study.results import (
     result_path,
     write_identities,
 )
-from bench.study.scoring import ordinary_alpha
+from bench.study.scoring import constant_alpha
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors
 from qafm.weighting.constant import Constant
@@ -176,9 +176,9 @@ def test_a_whole_study_of_a_handful_of_people(tmp_path):
         ours, theirs = getattr(whole, branch).state_dict(), getattr(control, branch).state_dict()
         assert all((ours[name] == theirs[name]).all() for name in ours), branch
     assert control.weighting.served().value == 1
-    assert ordinary_alpha(runs / "visual-fc-0") == 1
+    assert constant_alpha(runs / "visual-fc-0") == 1
     fitted = load_fitted_weighting(runs / "fitted-0")
-    assert isinstance(fitted, Constant) and ordinary_alpha(runs / "fitted-0") == fitted.value
+    assert isinstance(fitted, Constant) and constant_alpha(runs / "fitted-0") == fitted.value
     columns = {name: runs[0].means.keys() for name, runs in read_results(results).items()}
     assert columns["apan-alone"] == {("semantic", "mAP"), ("semantic", "rank1")}
     assert len(columns["sum"]) == len(columns["flip"]) == 6

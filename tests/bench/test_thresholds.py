@@ -42,6 +42,7 @@ def test_the_best_thresholds_by_trying_all():
         passed = cosines > np.array([first, second])[classes]
         return float(passed[~true].mean()), float(passed[true].mean())
 
+    assert thresholds[2] == thresholds[3] == np.quantile(cosines[~true], 1 - FALSE_POSITIVES), "nobody is of these"
     false, right = passing(*thresholds[:2])
     assert false <= FALSE_POSITIVES
     grid = [passing(*each) for each in product(np.linspace(0.4, 0.9, 51), repeat=2)]

@@ -19,7 +19,7 @@ CHECKED = {"darkness": {"n": 43, "spearman": {"identifiability": -0.5, "utility"
 
 
 def manifest(quality: Any = CHECKED, name: str = "darkness", right: int = 100) -> Manifest:
-    rule = Diagnosis({name: Defect(2.0, np.zeros(34), 100, right)})
+    rule = Diagnosis({name: Defect(2.0, np.zeros(34), 100, right, people=100)})
     return Manifest({"diagnosis": rule.content(), "quality": quality}, {})
 
 
@@ -63,5 +63,5 @@ def test_blur_is_seen_in_both_of_its_kinds():
 
 
 def test_a_damaged_rule_is_an_error():
-    with pytest.raises(ContractMismatch, match="export the models again"):
+    with pytest.raises(ContractMismatch, match="Export the models again"):
         complaint(DARK, Manifest({"diagnosis": {"darkness": 1}, "quality": CHECKED}, {}))

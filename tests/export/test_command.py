@@ -18,6 +18,7 @@ from synthetic import Recipe, make_dataset
 from synthetic.degradation import EVERY_KIND
 from tests.support.short_run import QUIET, SETTINGS
 from train.pipeline import train
+from train.quality.teaching import load_diagnosis
 
 pytestmark = pytest.mark.training
 
@@ -43,8 +44,12 @@ def export(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def manifest_of(repository: Path) -> dict:
+    return json.loads(read_config(repository / "qafm/config.pbtxt").parameters["manifest"].string_value)
+
+
 def quality_of(repository: Path) -> dict:
-    return json.loads(read_config(repository / "qafm/config.pbtxt").parameters["manifest"].string_value)["quality"]
+    return manifest_of(repository)["quality"]
 
 
 def test_what_quality_tells_is_measured_on_held_out_people(finished, tmp_path):
@@ -54,6 +59,7 @@ def test_what_quality_tells_is_measured_on_held_out_people(finished, tmp_path):
     counts = {kind: about["n"] for kind, about in quality.items() if kind != "discard"}
     assert set(counts) == set(EVERY_KIND)
     assert set(quality["blur"]["spearman"]) == {"identifiability", "scatter", "utility"}
+    assert manifest_of(tmp_path / "models")["diagnosis"] == load_diagnosis(finished).content()
     served = read_config(tmp_path / "models/qafm/config.pbtxt")
     assert "UTILITY" in [output.name for output in served.output]
     assert sum(counts.values()) == json.loads((finished / "data.json").read_text())["held_out_crops"]

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from export.pipelines import Pipeline
-from export.quality_check import PICTURES, check_quality, misleading, spoil, undegraded
+from export.quality_check import PICTURES, check_quality, misleading, spoil
 from qafm.contract import ATTRIBUTES, CROP, DESCRIPTOR, FEATURES, SEMANTIC, VIEWS, VISUAL
 from qafm.datasets.crops import Crop
-from qafm.datasets.degradations import Degradation, write_degradations
+from qafm.datasets.degradations import Degradation, undegraded, write_degradations
 from qafm.weighting.constant import Constant
 from synthetic.degradation import EVERY_KIND
 

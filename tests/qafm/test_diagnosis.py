@@ -13,12 +13,12 @@ from qafm.errors import InvalidCheckpoint
 from synthetic.degradation import EVERY_KIND
 
 
-def defect(offset: float = 0.0, said: int = 100, right: int = 100, **slopes: float) -> Defect:
+def defect(offset: float = 0.0, said: int = 100, right: int = 100, people: int = 100, **slopes: float) -> Defect:
     """slopes: by place, such as p3=1.0."""
     weights = np.zeros(PERTURBATION_COUNT)
     for place, slope in slopes.items():
         weights[int(place[1:])] = slope
-    return Defect(offset, weights, said, right)
+    return Defect(offset, weights, said, right, people)
 
 
 def picture(**distances: float) -> np.ndarray:
@@ -45,19 +45,22 @@ def test_what_is_not_reliable_is_not_named_but_counts():
     assert rule.of(picture()) is None
 
 
-@pytest.mark.parametrize(("said", "right", "expected"), [(0, 0, False), (11, 11, False), (12, 12, True)])
-def test_a_few_times_right_is_no_proof(said, right, expected):
+@pytest.mark.parametrize(("people", "expected"), [(0, False), (11, False), (12, True)])
+def test_a_few_people_are_no_proof(people, expected):
     """By Wilson's interval n of n are at least n / (n + 1.96²): 11 of 11 are 74 %, 12 of 12 are 76 %."""
-    assert defect(said=said, right=right).reliable is expected
+    assert defect(said=5 * people, right=5 * people, people=people).reliable is expected
 
 
 def test_wilsons_interval_by_hand():
     # (0.84 + 1.96²/200 - 1.96 sqrt(0.84·0.16/100 + 1.96²/40000)) / (1 + 1.96²/100) = 0.756; with 83 of 100 it is 0.745.
     assert defect(said=100, right=84).reliable and not defect(said=100, right=83).reliable
+    assert not defect(said=100, right=84, people=50).reliable, "pictures of one person are not independent"
 
 
 def test_there_and_back():
-    rule = Diagnosis({name: defect(place / 3, said=9, right=place, p5=0.1) for place, name in enumerate(DEFECTS)})
+    rule = Diagnosis(
+        {name: defect(place / 3, said=9, right=place, people=7, p5=0.1) for place, name in enumerate(DEFECTS)}
+    )
     again = Diagnosis.from_content(rule.content())
     assert again.content() == rule.content() and list(again.defects) == list(DEFECTS)
 
@@ -69,9 +72,12 @@ def test_there_and_back():
         [],
         {},
         {"darkness": 3},
-        {"darkness": {"offset": 0.0, "weights": [0.0] * 33, "said": 1, "right": 1}},
-        {"darkness": {"offset": float("nan"), "weights": [0.0] * 34, "said": 1, "right": 1}},
-        {"darkness": {"weights": [0.0] * 34, "said": 1, "right": 1}},
+        {"darkness": {"offset": 0.0, "weights": [0.0] * 33, "said": 1, "right": 1, "people": 1}},
+        {"darkness": {"offset": float("nan"), "weights": [0.0] * 34, "said": 1, "right": 1, "people": 1}},
+        {"darkness": {"weights": [0.0] * 34, "said": 1, "right": 1, "people": 1}},
+        {"darkness": {"offset": 0.0, "weights": [0.0] * 34, "said": 1, "right": 2, "people": 1}},
+        {"darkness": {"offset": 0.0, "weights": [0.0] * 34, "said": 1, "right": 1, "people": 2}},
+        {"darkness": {"offset": 0.0, "weights": [0.0] * 34, "said": float("inf"), "right": 1, "people": 1}},
     ],
 )
 def test_anything_else_is_refused(content):

@@ -81,7 +81,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module, *, buffers: bool = True) 
 def test_a_refit_keeps_what_quality_rests_on_and_trains_the_branches_again(earlier, refit):
     before, after = load_networks(earlier), load_networks(refit)
     assert same(before.iqa, after.iqa) and same(before.weighting, after.weighting)
-    for name in ("utility.npz", "weighting.npz"):
+    for name in ("utility.npz", "weighting.npz", "diagnosis.json"):
         assert (earlier / name).read_bytes() == (refit / name).read_bytes()
     assert not same(before.apn, after.apn, buffers=False)
     assert not same(before.apan, after.apan, buffers=False)

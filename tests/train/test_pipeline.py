@@ -24,7 +24,7 @@ from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import load_training_data
 from train.networks.weighting import TrainableConstant
 from train.pipeline import train
-from train.quality.teaching import load_fitted_weighting, load_utility, unfitted
+from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted
 from train.settings import LessonSettings, Settings, load_preset, save_settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
@@ -415,26 +415,30 @@ def test_training_a_stage_again_forgets_what_was_made_from_it(dataset, finished,
     train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
     assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["iqa.best.pt", "iqa.pt"]
     assert not (tmp_path / "identifiability.npz").exists()
-    assert not (tmp_path / "utility.npz").exists()
+    assert not (tmp_path / "utility.npz").exists() and not (tmp_path / "diagnosis.json").exists()
 
 
 def test_the_utility_is_taught_by_the_finished_networks_and_the_same_at_each_time(dataset, finished, tmp_path):
-    taught = load_utility(finished)
+    taught, diagnosis = load_utility(finished), load_diagnosis(finished)
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     (run / "utility.npz").unlink()
     train(SETTINGS, dataset, run, stage="weighting", console=QUIET)
     for name, values in load_utility(run).arrays().items():
         np.testing.assert_allclose(values, taught.arrays()[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    for name, defect in load_diagnosis(run).defects.items():
+        np.testing.assert_allclose(defect.weights, diagnosis.defects[name].weights, rtol=1e-3, atol=1e-3, err_msg=name)
+    (run / "diagnosis.json").write_text("{}")
+    with pytest.raises(InvalidCheckpoint, match=r"diagnosis\.json: not a diagnosis.*--stage weighting"):
+        load_diagnosis(run)
     (run / "utility.npz").write_bytes(b"PK")
     with pytest.raises(InvalidCheckpoint, match=r"utility\.npz: damaged .*--stage weighting"):
         load_utility(run)
     # Trained without: none is served.
     without = SETTINGS.model_copy(update={"lessons": LessonSettings(crops=0)})
-    (run / "utility.npz").unlink()
     save_settings(without, run / "settings.yaml")
     train(without, dataset, run, stage="weighting", console=QUIET)
-    assert load_utility(run) is None
+    assert load_utility(run) is None and load_diagnosis(run) is None
     checkpoint_path(run, "joint").unlink()
     with pytest.raises(InvalidCheckpoint, match=r"joint\.pt: no such checkpoint"):
         train(SETTINGS, dataset, run, stage="weighting", console=QUIET)

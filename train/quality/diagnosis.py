@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from train.quality.utility import Lessons
 _NOTICEABLE = 0.4
 """Of a strength in [0,1]: what is less wrong counts as nothing."""
 _RIDGE = 0.003
+"""On the offsets too: of a defect that nothing was made worse by they would have no end."""
 _ITERATIONS = 200
 _NOTHING = ""
 
@@ -22,17 +25,18 @@ _NOTHING = ""
 def teach_diagnosis(lessons: Lessons) -> Diagnosis:
     """Fit the rule, and count how often it is right on people who did not teach it."""
     wrong = _defects(lessons)
-    said, right = np.zeros(len(DEFECTS), int), np.zeros(len(DEFECTS), int)
-    names = list(DEFECTS)
+    named = np.full(len(wrong), _NOTHING, dtype=object)
     turns = people_in_turns(lessons.pids)
     for people in turns if len(turns) > 1 else ():
         out = np.isin(lessons.pids, people)
-        rule = _fit(lessons.of(~out), np.zeros_like(said), np.zeros_like(said))
-        told = rule.likeliest(lessons.numbers[out, :PERTURBATION_COUNT])
-        for (name, chance), truth in zip(told, wrong[out], strict=True):
-            said[names.index(name)] += chance > 0.5
-            right[names.index(name)] += chance > 0.5 and name == truth
-    return _fit(lessons, said, right)
+        told = _fit(lessons.of(~out)).likeliest(lessons.numbers[out, :PERTURBATION_COUNT])
+        named[out] = [name if chance > 0.5 else _NOTHING for name, chance in told]
+    judged = {}
+    for name, defect in _fit(lessons).defects.items():
+        said = named == name
+        people = len(np.unique(lessons.pids[said]))
+        judged[name] = replace(defect, said=int(said.sum()), right=int((wrong[said] == name).sum()), people=people)
+    return Diagnosis(judged)
 
 
 def _defects(lessons: Lessons) -> np.ndarray:
@@ -41,11 +45,11 @@ def _defects(lessons: Lessons) -> np.ndarray:
     return np.array([of.get(kind, _NOTHING) for kind in lessons.kinds.tolist()])
 
 
-def _fit(lessons: Lessons, said: np.ndarray, right: np.ndarray) -> Diagnosis:
-    """Multinomial logistic regression on the 34 distances. said, right: int [K], what is known of each defect."""
-    distances = lessons.numbers[:, :PERTURBATION_COUNT]
-    centre, spread = distances.mean(axis=0), distances.std(axis=0) + 1e-6
-    inputs = torch.from_numpy((distances - centre) / spread)
+def _fit(lessons: Lessons) -> Diagnosis:
+    """Multinomial logistic regression on the logarithms of the 34 distances."""
+    logs = lessons.numbers[:, :PERTURBATION_COUNT]
+    centre, spread = logs.mean(axis=0), logs.std(axis=0) + 1e-6
+    inputs = torch.from_numpy((logs - centre) / spread)
     names = [_NOTHING, *DEFECTS]
     noticed = np.where(lessons.strengths >= _NOTICEABLE, _defects(lessons), _NOTHING)
     labels = torch.tensor([names.index(name) for name in noticed.tolist()])
@@ -63,9 +67,4 @@ def _fit(lessons: Lessons, said: np.ndarray, right: np.ndarray) -> Diagnosis:
     optimizer.step(loss)
     slopes = weights.detach().numpy() / spread[:, np.newaxis]
     levels = offsets.detach().numpy() - centre @ slopes
-    return Diagnosis(
-        {
-            name: Defect(float(levels[place]), slopes[:, place], int(said[place]), int(right[place]))
-            for place, name in enumerate(DEFECTS)
-        }
-    )
+    return Diagnosis({name: Defect(float(levels[place]), slopes[:, place]) for place, name in enumerate(DEFECTS)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from qafm.datasets.crops import Crop
-from qafm.datasets.degradations import Degradation
+from qafm.datasets.degradations import Degradation, undegraded
 from qafm.perturbations import views
 from qafm.quality import measure
 from qafm.utility import direction, numbers
@@ -40,6 +41,12 @@ def draw_pictures(crops: Sequence[Crop], settings: LessonSettings, seed: int) ->
             degradation = Degradation(kinds[place % len(kinds)], float(generator.uniform(_WEAKEST, 1)))
             pictures.append(Spoilt(crop, degradation, int(generator.integers(2**32))))
     return pictures
+
+
+def of_undegraded(lessons: Lessons, pictures: Sequence[Spoilt], root: Path) -> Lessons:
+    """Those of crops with which nothing was wrong before, as far as the dataset at `root` records that."""
+    clean = set(undegraded([picture.crop for picture in pictures], root))
+    return lessons.of(np.array([picture.crop in clean for picture in pictures]))
 
 
 def learn(

@@ -26,11 +26,12 @@ from train.data import TrainingData
 from train.files import adopt, whole_file, writing
 from train.quality.alpha import CONSTANTS, Fitted, alphas, fit
 from train.quality.diagnosis import teach_diagnosis
-from train.quality.lessons import draw_pictures, learn
+from train.quality.lessons import draw_pictures, learn, of_undegraded
 from train.quality.utility import Lessons, correlations, teach, worth
 from train.settings import LAST_STAGE, Settings
 
-WEIGHTING_FILE, UTILITY_FILE, DIAGNOSIS_FILE = FILES = "weighting.npz", "utility.npz", "diagnosis.json"
+WEIGHTING_FILE, UTILITY_FILE, DIAGNOSIS_FILE = "weighting.npz", "utility.npz", "diagnosis.json"
+_FILES = (WEIGHTING_FILE, UTILITY_FILE, DIAGNOSIS_FILE)
 
 
 def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> None:
@@ -40,10 +41,12 @@ def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fab
     Raises InvalidDataset where a crop cannot be read.
     """
     if settings.refits:
-        for name in FILES:
+        for name in _FILES:
             if (kept := Path(settings.refits) / name).is_file():
                 adopt(kept, run)
         return
+    # What is left of an earlier time must not pass for the end of this one.
+    forget_quality(run)
     if not settings.lessons.crops:
         return
     pictures = draw_pictures(data.held_out, settings.lessons, settings.seed)
@@ -56,7 +59,8 @@ def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fab
         return
     if settings.joint.weighting == Retrieval.kind:
         lessons = _fit_weighting(lessons, run, console)
-    diagnosis = teach_diagnosis(lessons)
+    # What else is wrong with a crop would be taken for what was done to it.
+    diagnosis = teach_diagnosis(of_undegraded(lessons, pictures, data.folder))
     _write(run, teach(lessons), diagnosis)
     told = ", ".join(f"{kind} {told:+.2f}" for kind, told in correlations(lessons).items())
     console.print(
@@ -75,7 +79,7 @@ def is_taught(run: Path, settings: Settings) -> bool:
 
 
 def forget_quality(run: Path) -> None:
-    for name in FILES:
+    for name in _FILES:
         (run / name).unlink(missing_ok=True)
 
 

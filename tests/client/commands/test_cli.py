@@ -230,7 +230,7 @@ def test_describe(client, peer, tmp_path):
 def test_describe_says_what_is_wrong(client, peer, tmp_path):
     picture = tmp_path / "good.jpg"
     picture.write_bytes(b"1")
-    rule = Diagnosis({"darkness": Defect(5.0, np.zeros(34), said=100, right=100)})
+    rule = Diagnosis({"darkness": Defect(5.0, np.zeros(34), said=100, right=100, people=100)})
     quality = {"darkness": {"n": 43, "spearman": {"utility": 0.6}}}
     peer.manifest = json.dumps({"diagnosis": rule.content(), "quality": quality})
     whole = MODELS[QAFM]
@@ -242,6 +242,9 @@ def test_describe_says_what_is_wrong(client, peer, tmp_path):
     assert "\n  too dark to trust\n" in client("describe", picture, "--url", peer.url)[1]
     (found,) = json.loads(client("describe", picture, "--url", peer.url, "--json")[1])
     assert found["complaint"] == "too dark to trust" and found["utility"] is None
+    peer.manifest = json.dumps({"diagnosis": {"darkness": 3}, "quality": quality})
+    code, output, errors = client("describe", picture, "--url", peer.url)
+    assert code == 0 and "gender: female" in output and "the manifest's diagnosis cannot be read" in errors
 
 
 def test_describe_does_not_mix_two_models(client, peer, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,13 +16,17 @@ from train.quality.spoilt import Spoilt
 
 @pytest.fixture
 def crop(tmp_path) -> Crop:
-    path = tmp_path / "0001_c1s1_000001_00.png"
-    Image.fromarray(np.full((128, 64, 3), 127, np.uint8)).save(path)
-    return Crop(path, 1, 1)
+    return crop_of(np.full((128, 64, 3), 127, np.uint8), tmp_path)
 
 
-def test_what_is_not_made_worse_is_the_crop_itself(crop):
-    np.testing.assert_array_equal(Spoilt(crop, NONE, 3).picture(), np.full((128, 64, 3), 127))
+def crop_of(picture: np.ndarray, folder: Path) -> Crop:
+    Image.fromarray(picture).save(folder / "0001_c1s1_000001_00.png")
+    return Crop(folder / "0001_c1s1_000001_00.png", 1, 1)
+
+
+def test_what_is_not_made_worse_is_the_crop_itself(tmp_path):
+    picture = np.random.default_rng(0).integers(256, size=(128, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(Spoilt(crop_of(picture, tmp_path), NONE, 3).picture(), picture)
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
