@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from client.description import Description
 from qafm.diagnosis import DEFECTS, Diagnosis
 from qafm.errors import ContractMismatch, InvalidCheckpoint
 from qafm.manifest import Manifest
+from qafm.quality import beyond_chance
 
 _SENTENCES = {
     "blur": "too blurred, or too small, to trust",
@@ -20,8 +20,6 @@ _SENTENCES = {
 }
 _ORDINARY = 0.5
 """The utility of an ordinary picture."""
-_BEYOND_CHANCE = 1.645
-"""Standard deviations, of a rank correlation without a cause."""
 
 
 def complaint(description: Description, manifest: Manifest) -> str | None:
@@ -59,4 +57,4 @@ def _seen_to_fall(quality: Mapping[str, Any] | None, defect: str) -> bool:
 def _falls(about: Mapping[str, Any]) -> bool:
     signals = about["spearman"]
     told = signals.get("utility", signals.get("identifiability"))
-    return told is not None and about["n"] > 1 and told * math.sqrt(about["n"] - 1) > _BEYOND_CHANCE
+    return beyond_chance(told, about["n"])

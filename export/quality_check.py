@@ -5,7 +5,6 @@ Nothing is refused: a user of quality must know what it tells, and what it does 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
 from qafm.errors import InvalidDescriptors
 from qafm.images import resize
+from qafm.quality import beyond_chance
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.discard import discard_curves, quality_signals
 from qafm.retrieval.metrics import evaluate
@@ -27,8 +27,6 @@ from train.quality.spoilt import Spoilt
 
 PICTURES = 300
 """At most so many are made worse, each in one way."""
-_BEYOND_CHANCE = 1.645
-"""Standard deviations: a rank correlation without a cause is lower by as much in one case of 20."""
 
 
 def spoil(crops: Sequence[Crop], seed: int) -> list[Spoilt]:
@@ -84,7 +82,7 @@ def misleading(quality: Mapping[str, Any]) -> list[str]:
         for kind, about in quality.items()
         if kind != "discard"
         for signal, correlation in about["spearman"].items()
-        if correlation is not None and correlation * math.sqrt(about["n"] - 1) < -_BEYOND_CHANCE
+        if correlation is not None and beyond_chance(-correlation, about["n"])
     ]
 
 

@@ -25,6 +25,8 @@ DEFECTS: dict[str, tuple[str, ...]] = {
     "misalignment": ("misalignment",),
 }
 """What a picture may suffer from, and the kinds of degradation that are that. Compression costs too little to count."""
+DEFECT_OF = {kind: defect for defect, kinds in DEFECTS.items() for kind in kinds}
+"""By kind of degradation."""
 RELIABLE = 0.75
 """A defect is named to users only where it was right so often, by the lower end of the 95 % interval: of pictures of
 people who did not teach it, five of six made worse in some way. Where fewer are bad, more of what is named is wrong."""
@@ -66,8 +68,12 @@ class Diagnosis:
     def of(self, scatter: np.ndarray) -> str | None:
         """The defect of a picture, by the 34 distances, float [34]; None where none is likelier than all else together,
         or not reliably told."""
-        name, chance = self.likeliest(logarithms(scatter)[np.newaxis])[0]
-        return name if chance > 0.5 and self.defects[name].reliable else None
+        (name,) = self.named(logarithms(scatter)[np.newaxis])
+        return name if name and self.defects[name].reliable else None
+
+    def named(self, logs: np.ndarray) -> list[str | None]:
+        """Of each picture the defect that is likelier than all else together, reliable or not; see `likeliest`."""
+        return [name if chance > 0.5 else None for name, chance in self.likeliest(logs)]
 
     def likeliest(self, logs: np.ndarray) -> list[tuple[str, float]]:
         """Of each picture the likeliest defect, and its probability in [0,1]: nothing being wrong may be likelier.

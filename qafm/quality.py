@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,12 @@ def scatter(features: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     directions = exact / np.where(lengths == 0, 1, lengths)
     return np.linalg.norm(directions[1:] - directions[0], axis=1).astype(np.float32)
+
+
+def beyond_chance(correlation: float | None, count: int) -> bool:
+    """Whether a rank correlation over `count` pictures, None where there is none, is above 0 by more than chance: one
+    without a cause is in one case of 20."""
+    return correlation is not None and count > 1 and correlation * math.sqrt(count - 1) > 1.645
 
 
 def logarithms(distances: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from bench.quality.pictures import STRENGTHS, WALK
 from qafm.contract import PERTURBATION_COUNT
 from qafm.datasets.degradations import LEVELS, level
-from qafm.diagnosis import DEFECTS, Diagnosis
+from qafm.diagnosis import DEFECT_OF, DEFECTS, Diagnosis
 from qafm.retrieval.bootstrap import difference, draws, interval, percentile_interval
 from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
 from qafm.retrieval.pooling import pooled
@@ -90,10 +90,8 @@ def across(what: str, lessons: Lessons, found: Signals, strengths: np.ndarray, k
 
 def named(lessons: Lessons, rule: Diagnosis, kinds: np.ndarray, strengths: np.ndarray, where: str) -> Iterator[Figure]:
     """Of each defect how often it was so where the rule names it, and how often it is named where it is severe."""
-    of = {kind: defect for defect, each in DEFECTS.items() for kind in each}
-    truth = np.array([of.get(kind, "") for kind in kinds.tolist()])
-    told = rule.likeliest(lessons.numbers[:, :PERTURBATION_COUNT])
-    said = np.array([name if chance > 0.5 else "" for name, chance in told])
+    truth = np.array([DEFECT_OF.get(kind) for kind in kinds.tolist()])
+    said = np.array(rule.named(lessons.numbers[:, :PERTURBATION_COUNT]))
     severe = np.array([level(strength) == LEVELS[-1] for strength in strengths])
     for defect in DEFECTS:
         for what, rows in (

@@ -38,7 +38,8 @@ def main(
     classes = dict(zip(SIDES, np.split(classes_of(wrong), [len(crops["query"])]), strict=True))
     describe, console = describer(run, last="joint", flip=False), Console()
     vectors = {side: described(describe, crops[side], data, side, console) for side in SIDES}
-    fusion = load_networks(run).fusion
+    networks = load_networks(run)
+    fusion = networks.fusion
 
     def fused(visual: Tensor, semantic: Tensor) -> np.ndarray:
         ends = [fusion.unscaled(visual, semantic, torch.full((len(visual),), alpha)) for alpha in (0.0, 1.0)]
@@ -68,7 +69,7 @@ def main(
             soft_wrap=True,
         )
         if join is fused:
-            own = constant_alpha(run)
+            own = constant_alpha(run, networks)
             precision = ranking.precisions(*(np.full(len(side.pids), own) for side in ranked))
             console.print(f"    by the run's own constant, {own:.3f}: mAP {100 * np.nanmean(precision):.2f}")
 

@@ -20,7 +20,7 @@ from qafm.weighting.constant import Constant
 from qafm.weighting.retrieval import Retrieval
 from train.checkpoint import load_finished_checkpoint, load_networks, load_run_settings
 from train.data import WholeCrops, collate, readable
-from train.networks import FromPixels, build_apan, build_trunk
+from train.networks import FromPixels, Networks, build_apan, build_trunk
 from train.networks.apan import attribute_probabilities
 from train.precision import autocast
 from train.quality.teaching import load_fitted_weighting
@@ -65,7 +65,8 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
 
         return semantic_alone
 
-    networks, alpha = load_networks(run), constant_alpha(run)
+    networks = load_networks(run)
+    alpha = constant_alpha(run, networks)
     apn_branch, apan_branch = (
         FromPixels(network, flip=flip).to(memory_format=torch.channels_last)
         for network in (networks.apn, networks.apan)
@@ -86,16 +87,16 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
 
 
 @torch.inference_mode()
-def constant_alpha(run: Path) -> float:
-    """One α for every picture, by a finished run: the constant that was fitted, and that a rule which reads quality
-    varies around; without one, that of the mean Q."""
+def constant_alpha(run: Path, networks: Networks) -> float:
+    """One α for every picture, by a finished run and its networks: the constant that was fitted, and that a rule which
+    reads quality varies around; without one, that of the mean Q."""
     fitted = load_fitted_weighting(run)
     if isinstance(fitted, Constant):
         return float(fitted.value)
     if isinstance(fitted, Retrieval):
         return float(fitted.alphas(fitted.centre))
-    weighting = load_networks(run).weighting
-    return float(weighting(getattr(weighting, "mu", torch.zeros(())).expand(1)))
+    ordinary = getattr(networks.weighting, "mu", torch.zeros(())).expand(1)
+    return float(networks.weighting(ordinary))
 
 
 @torch.inference_mode()

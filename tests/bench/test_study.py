@@ -178,9 +178,10 @@ def test_a_whole_study_of_a_handful_of_people(tmp_path):
         ours, theirs = getattr(whole, branch).state_dict(), getattr(control, branch).state_dict()
         assert all((ours[name] == theirs[name]).all() for name in ours), branch
     assert control.weighting.served().value == 1
-    assert constant_alpha(runs / "visual-fc-0") == 1
+    assert constant_alpha(runs / "visual-fc-0", control) == 1
     fitted = load_fitted_weighting(runs / "fitted-0")
-    assert isinstance(fitted, Constant) and constant_alpha(runs / "fitted-0") == fitted.value
+    networks = load_networks(runs / "fitted-0")
+    assert isinstance(fitted, Constant) and constant_alpha(runs / "fitted-0", networks) == fitted.value
     columns = {name: runs[0].means.keys() for name, runs in read_results(results).items()}
     assert columns["apan-alone"] == {("semantic", "mAP"), ("semantic", "rank1")}
     assert len(columns["sum"]) == len(columns["flip"]) == 6

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qafm.contract import PERTURBATION_COUNT
-from qafm.diagnosis import DEFECTS, Defect, Diagnosis
+from qafm.diagnosis import DEFECT_OF, DEFECTS, Defect, Diagnosis
 from train.quality.folds import people_in_turns
 from train.quality.utility import Lessons
 
@@ -25,12 +25,11 @@ _NOTHING = ""
 def teach_diagnosis(lessons: Lessons) -> Diagnosis:
     """Fit the rule, and count how often it is right on people who did not teach it."""
     wrong = _defects(lessons)
-    named = np.full(len(wrong), _NOTHING, dtype=object)
+    named = np.full(len(wrong), None)
     turns = people_in_turns(lessons.pids)
     for people in turns if len(turns) > 1 else ():
         out = np.isin(lessons.pids, people)
-        told = _fit(lessons.of(~out)).likeliest(lessons.numbers[out, :PERTURBATION_COUNT])
-        named[out] = [name if chance > 0.5 else _NOTHING for name, chance in told]
+        named[out] = _fit(lessons.of(~out)).named(lessons.numbers[out, :PERTURBATION_COUNT])
     judged = {}
     for name, defect in _fit(lessons).defects.items():
         said = named == name
@@ -41,8 +40,7 @@ def teach_diagnosis(lessons: Lessons) -> Diagnosis:
 
 def _defects(lessons: Lessons) -> np.ndarray:
     """The defect of each picture, however slight, unicode [N]."""
-    of = {kind: defect for defect, kinds in DEFECTS.items() for kind in kinds}
-    return np.array([of.get(kind, _NOTHING) for kind in lessons.kinds.tolist()])
+    return np.array([DEFECT_OF.get(kind, _NOTHING) for kind in lessons.kinds.tolist()])
 
 
 def _fit(lessons: Lessons) -> Diagnosis:
