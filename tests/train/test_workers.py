@@ -17,10 +17,10 @@ def test_as_many_as_half_of_the_room_holds(wanted, left, expected):
 
 
 def test_what_a_worker_holds_by_hand():
-    """market1501: two batches of 32 crops are less than the 35 views of two; 16 x 4 crops are more."""
+    """market1501: 2 batches of 32 crops are less than 35 views of 2; 16 x 4 crops, each with a worse one, are more."""
     crop = 384 * 128 * 3
     assert bytes_per_worker(load_preset("market1501")) == 2 * 35 * crop
-    assert bytes_per_worker(load_preset("market1501-strong")) == 2 * 64 * crop
+    assert bytes_per_worker(load_preset("market1501-strong")) == 2 * 2 * 64 * crop
     assert bytes_per_worker(load_preset("market1501-strong"), processes=4) == 2 * 35 * crop
     worse = load_preset("market1501", augmentation={"degraded": {"apan": 0.5}})
     assert bytes_per_worker(worse) == 2 * 2 * 32 * crop
