@@ -40,7 +40,8 @@ from qafm.contract import GRAPHS
 from qafm.errors import QafmError
 from qafm.files import write_json
 from server.plans import ensure_plans
-from train.settings import STAGES, Settings, load_preset, save_settings
+from train.presets import load_preset, save_settings
+from train.settings import STAGES, Settings
 
 STEPS = 20
 """Batches of an epoch."""

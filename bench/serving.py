@@ -53,7 +53,7 @@ from server import TritonServer
 from synthetic import Recipe, make_dataset
 from train.checkpoint import load_networks
 from train.networks import Networks
-from train.settings import load_preset
+from train.presets import load_preset
 
 IN_FLIGHT = (1, 2, 3, 4, 8)
 BATCHES = (1, 2, 4, 8)

@@ -27,7 +27,8 @@ from bench.measure import ROUNDS, Out, Rounds, compare
 from train.batches import Batch, Batches
 from train.data import TrainingData, load_training_data
 from train.launch import launch
-from train.settings import Settings, load_preset
+from train.presets import load_preset
+from train.settings import Settings
 from train.stages.iqa import IQAStage
 from train.stages.stage import Stage
 

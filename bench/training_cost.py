@@ -27,7 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.fresh import build_stage
 from train.augmentation import untouched
 from train.batches import Batch
-from train.settings import STAGES, Settings, StageName, load_preset
+from train.presets import load_preset
+from train.settings import STAGES, Settings, StageName
 from train.stages.stage import Stage
 
 GPUS = {"RTX 3090": 936e9, "RTX 4090": 1008e9, "A100 40 GB": 1555e9, "H100 SXM": 3350e9}

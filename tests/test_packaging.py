@@ -71,9 +71,9 @@ def test_every_module_is_in_the_wheel(wheel):
 def test_presets_load_outside_the_checkout(installed, tmp_path):
     code = """
 import json
-import train.settings as settings
-presets = {name: settings.load_preset(name).model_dump(mode="json") for name in settings.preset_names()}
-print(json.dumps([settings.__file__, presets]))
+import train.presets as presets
+settings = {name: presets.load_preset(name).model_dump(mode="json") for name in presets.preset_names()}
+print(json.dumps([presets.__file__, settings]))
 """
     place, presets = json.loads(run_installed(installed, code, tmp_path))
     assert Path(place).is_relative_to(installed)

@@ -15,7 +15,8 @@ from rich.markup import escape
 from qafm.errors import InvalidSettings, QafmError, TrainingFailed
 from train.checkpoint import load_run_settings
 from train.pipeline import train
-from train.settings import LAST_STAGE, STAGES, Settings, check_settings, load_preset, preset_names
+from train.presets import check_settings, load_preset, preset_names
+from train.settings import LAST_STAGE, STAGES, Settings
 
 StageChoice = Enum("StageChoice", {name: name for name in (*STAGES, LAST_STAGE)}, type=str)  # type: ignore[misc]
 

@@ -33,7 +33,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within it the networks have their averages as weights."""
+        """Within it the networks have their averages as weights, and what is set there is set in the averages."""
         if not self.averages:
             yield
             return
@@ -42,6 +42,7 @@ class WeightAverage:
         try:
             yield
         finally:
+            self.averages = _copied(self.networks)
             _load(self.networks, trained)
 
     def resume(self, averages: State) -> None:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from qafm.errors import InvalidCheckpoint
 from train.files import whole_file
 from train.networks import Networks
-from train.settings import Settings, StageName, load_settings
+from train.presets import load_settings
+from train.settings import Settings, StageName
 
 FORMAT = 3
 SETTINGS_FILE = "settings.yaml"

@@ -37,9 +37,10 @@ from train.networks import IQA, Trunk, build_apan, build_trunk
 from train.networks.apan import attribute_priors
 from train.networks.weighting import reads_q
 from train.precision import require_precision, usable_precision
+from train.presets import save_settings
 from train.quality.scores import Scores, crops_to_score, forget_scores, score_crops
 from train.quality.teaching import forget_quality, is_taught, teach_quality
-from train.settings import LAST_STAGE, STAGES, Settings, StageName, save_settings
+from train.settings import LAST_STAGE, STAGES, Settings, StageName
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage

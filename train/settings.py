@@ -1,20 +1,13 @@
-"""The settings of a training run: a preset is a short YAML file over these frozen models."""
+"""The settings of a training run. `train.presets` reads them from files."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from qafm.errors import InvalidSettings
-from train.files import whole_file
-
-_OF_A_RUN = "of a run"
-PRESETS = Path(__file__).parent / "presets"
+OF_A_RUN = "of a run"
+"""The context in which settings are checked that an earlier version may have trained with."""
 STAGES = ("iqa", "apan", "joint")
 """Those that train networks, epoch by epoch."""
 StageName = Literal["iqa", "apan", "joint"]
@@ -129,7 +122,7 @@ class APANSettings(StageSettings):
     @model_validator(mode="before")
     @classmethod
     def _of_an_earlier_version(cls, values: Any, info: ValidationInfo) -> Any:
-        if info.context == _OF_A_RUN and isinstance(values, dict) and "prior_biases" in values:
+        if info.context == OF_A_RUN and isinstance(values, dict) and "prior_biases" in values:
             started = values["prior_biases"]
             values = {name: value for name, value in values.items() if name != "prior_biases"}
             return values | {"priors": "start" if started else "none"}
@@ -150,6 +143,10 @@ class JointSettings(StageSettings):
     """The rate of the FC, the projections and α, relative to `learning_rate`."""
     settling_epochs: NonNegativeInt = 0
     """So many epochs at the end leave both branches as they are, and only the FC, the projections and α learn."""
+    fc: Literal["trained", "principal"] = "trained"
+    """Where the FC comes from: "trained", as in the paper, it and the projections learn to tell people of the training
+    split apart, by vectors that know these by heart; "principal", its rows are the principal directions of what it
+    reads, which keep all angles, and nothing is projected. That serves other people better (docs/results.md)."""
     weighting: WeightingKind = "paper"
     """What gives α: "paper", a perceptron over Q; "constant", one learnt number for every picture; "retrieval", a
     half, until after the joint stage it is fitted to rank held-out people best; or "visual", 1, so that the
@@ -158,6 +155,19 @@ class JointSettings(StageSettings):
     q_crops: Annotated[int, Field(ge=6)] | None = None
     """With "paper", so many crops get a Q of their own, at most a third of them held out; None: all. The others count
     as average."""
+
+    @model_validator(mode="after")
+    def _has_something_to_learn(self) -> JointSettings:
+        if self.fc == "principal" and self.weighting in ("paper", "constant"):
+            raise ValueError(
+                f"weighting ({self.weighting}) learns beside the FC, and fc: principal is computed; choose "
+                "weighting: retrieval, which is fitted afterwards, or fc: trained"
+            )
+        if self.fc == "principal" and self.settling_epochs:
+            raise ValueError(
+                f"settling_epochs ({self.settling_epochs}) are for the FC to learn in, and it is computed; expected 0"
+            )
+        return self
 
 
 class LessonSettings(_Frozen):
@@ -209,7 +219,7 @@ class Settings(_Frozen):
 
     @model_validator(mode="after")
     def _leaves_epochs_in_which_the_branches_learn(self, info: ValidationInfo) -> Settings:
-        if info.context == _OF_A_RUN:
+        if info.context == OF_A_RUN:
             return self
         joint = self.joint
         frozen = joint.frozen_epochs if self.freezes_branches else 0
@@ -236,64 +246,3 @@ class Settings(_Frozen):
     def freezes_branches(self) -> bool:
         """Whether whole branches stand still at first, as the paper has it, and not only their pretrained trunks."""
         return self.pretrained and self.joint.frozen == "branches"
-
-
-def preset_names() -> list[str]:
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def load_preset(name: str, **overrides: Any) -> Settings:
-    """The settings of a preset, or of a settings file at that path, with single top-level ones replaced.
-
-    Raises InvalidSettings.
-    """
-    if name in preset_names():
-        return load_settings(PRESETS / f"{name}.yaml", **overrides)
-    if name.endswith((".yaml", ".yml")):
-        return load_settings(Path(name), **overrides)
-    raise InvalidSettings(
-        f"no preset {name!r}; the presets are {', '.join(preset_names())}, or give the path of a .yaml file of your own"
-    )
-
-
-def load_settings(path: Path, *, of_a_run: bool = False, **overrides: Any) -> Settings:
-    """Read a settings file. Raises InvalidSettings that names the file, the key and what was expected of it.
-
-    of_a_run: of one that an earlier version may have trained, with settings that are refused today.
-    """
-    try:
-        loaded = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InvalidSettings(f"{path}: cannot be read as settings: {error}") from error
-    if not isinstance(loaded, dict):
-        raise InvalidSettings(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
-    return check_settings(loaded | overrides, str(path), of_a_run=of_a_run)
-
-
-def check_settings(values: Mapping[str, Any], origin: str, *, of_a_run: bool = False) -> Settings:
-    """Settings from plain values. Raises InvalidSettings as `load_settings` does, which names `origin`."""
-    try:
-        return Settings.model_validate(values, context=_OF_A_RUN if of_a_run else None)
-    except ValidationError as error:
-        raise InvalidSettings("\n".join(f"{origin}: {_explain(problem)}" for problem in error.errors())) from error
-
-
-def save_settings(settings: Settings, path: Path) -> None:
-    with whole_file(path) as file:
-        file.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
-
-
-def _explain(problem: Any) -> str:
-    if problem["type"] == "value_error":  # of a validator above, whose message names the settings
-        return str(problem["ctx"]["error"])
-    *parents, key = problem["loc"]
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{name} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
-    model: Any = Settings
-    for parent in parents:
-        model = model.model_fields[parent].annotation
-    known = list(model.model_fields)
-    nearest = difflib.get_close_matches(str(key), known, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
-    return f"unknown setting {name!r}; {hint}"

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qafm.errors import InvalidSettings
 from qafm.weighting.retrieval import Retrieval
-from train.settings import STAGES, DegradedSettings, Settings, StageName, check_settings, load_preset
+from train.presets import check_settings, load_preset
+from train.settings import STAGES, DegradedSettings, Settings, StageName
 
 PLAN = Path(__file__).parent / "plan.yaml"
 
@@ -38,9 +39,11 @@ class Recipe(BaseModel):
         # Where α is not fitted to them, what lessons teach comes after all that is compared.
         unread = set() if settings.joint.weighting == Retrieval.kind else {"lessons"}
         dumped = settings.model_dump(mode="json", exclude=unread)
+        # Younger than the first results, which without these are what they were.
         if settings.augmentation.degraded == DegradedSettings():
-            # Younger than the first results, which without it are what they were.
             del dumped["augmentation"]["degraded"]
+        if settings.joint.fc == "trained":
+            del dumped["joint"]["fc"]
         return {"settings": dumped, "last": self.last, "flip": self.flip}
 
     def stages(self, last: StageName) -> tuple[tuple[StageName, ...], tuple[StageName, ...]]:

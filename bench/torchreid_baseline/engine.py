@@ -22,7 +22,7 @@ from qafm.datasets.layouts import open_dataset
 from qafm.errors import InvalidSettings
 from train.data import load_training_data
 from train.networks import Trunk, build_trunk
-from train.settings import load_preset
+from train.presets import load_preset
 
 TEST, HELD_OUT = "qafm_test", "qafm_held_out"
 """The two datasets, by the names that torchreid knows them under. They differ in query and gallery alone."""

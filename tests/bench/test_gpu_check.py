@@ -14,7 +14,7 @@ from bench.fresh import draw_people
 from bench.gpu_check import beyond, compared, plans_table, short, speeds, trained, training_table
 from bench.training_cost import Cost, probe, step_cost
 from export.pipelines import OnnxPipeline
-from train.settings import load_preset
+from train.presets import load_preset
 
 SETTINGS = load_preset("demo", identities_per_batch=4, images_per_identity=2, workers=0)
 

@@ -30,8 +30,8 @@ from qafm.weighting.constant import Constant
 from synthetic import Recipe, make_dataset
 from tests.support.short_run import SETTINGS
 from train.checkpoint import load_networks
+from train.presets import load_preset, save_settings
 from train.quality.teaching import load_fitted_weighting
-from train.settings import load_preset, save_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "# settings abc people def"
@@ -45,10 +45,7 @@ def test_every_recipe_of_a_plan_has_settings_of_its_own(path):
     for name, recipe in plan.recipes.items():
         assert (plan.settings(name, 3) == whole) == (name == first or not recipe.change), name
         assert recipe.like is None or plan.recipe(recipe.like).like is None
-    alone = {
-        name for name, value in load_plan().settings("sum", 3) if getattr(load_preset("study", seed=3), name) != value
-    }
-    assert alone == {"joint"}, "the sum is the preset but for α"
+    assert load_plan().settings("sum", 3) == load_preset("study", seed=3)
 
 
 def test_the_stages_of_a_recipe():
@@ -90,7 +87,7 @@ def test_settings_are_merged_group_by_group():
 
 
 def test_a_recipe_that_is_none_is_refused(tmp_path):
-    with pytest.raises(InvalidSettings, match="no recipe 'magic'; the plan has sum, retrieval"):
+    with pytest.raises(InvalidSettings, match="no recipe 'magic'; the plan has sum, flip"):
         load_plan().recipe("magic")
     path = tmp_path / "plan.yaml"
     path.write_text("preset: study\nrecipes: {odd: {why: nothing, change: {network: {neck: long}}}}\n")

@@ -23,7 +23,8 @@ from qafm.errors import ExportRefused, InvalidSettings
 from qafm.quality import measure
 from server.plans import build_plan
 from tests.support.seeded_repository import seeded_networks
-from train.settings import NetworkSettings, load_preset
+from train.presets import load_preset
+from train.settings import NetworkSettings
 
 pytestmark = pytest.mark.export
 

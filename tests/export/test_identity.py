@@ -26,7 +26,7 @@ from export.variants import read_config
 from qafm.contract import ENSEMBLES, GRAPHS, QAFM, QAFM_FIXED_ALPHA
 from qafm.manifest import Manifest
 from qafm.weighting import load_utility, load_weighting
-from train.settings import load_preset, save_settings
+from train.presets import load_preset, save_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 exports = pytest.mark.export

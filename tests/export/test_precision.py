@@ -33,7 +33,7 @@ from server.plans import build_plan
 from synthetic import Recipe, make_dataset
 from tests.support.seeded_repository import seeded_networks
 from train.data import load_training_data, read_crop
-from train.settings import load_preset, save_settings
+from train.presets import load_preset, save_settings
 
 exports = pytest.mark.export
 

@@ -19,7 +19,7 @@ from tests.support.stages import joint_stage
 from train.batches import Batches
 from train.data import load_training_data
 from train.launch import launch
-from train.settings import load_preset
+from train.presets import load_preset
 
 ONE_EPOCH = {"epochs": 1, "warmup_epochs": 0, "small_epochs": 1}
 SETTINGS = load_preset(

@@ -10,7 +10,8 @@ import torch
 from export.repository import install
 from qafm.utility import Utility
 from train.networks import Networks
-from train.settings import NetworkSettings, load_preset
+from train.presets import load_preset
+from train.settings import NetworkSettings
 
 
 def seeded_networks(seed: int = 0, network: NetworkSettings | None = None) -> Networks:

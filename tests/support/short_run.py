@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from train.settings import load_preset
+from train.presets import load_preset
 
 EPOCHS = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
 SETTINGS = load_preset(

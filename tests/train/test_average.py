@@ -35,6 +35,14 @@ def test_it_stands_in_only_for_as_long_as_asked():
     assert module.weight.item() == 3
 
 
+def test_what_is_set_while_it_stands_in_stays_in_it_alone():
+    module = network(1.0)
+    average = WeightAverage({"n": module}, 0.5)
+    with average.in_place():
+        nn.init.constant_(module.bias, 7.0)
+    assert average.averages["n"]["bias"].item() == 7 and module.bias.item() == 0
+
+
 def test_resumed_averages_go_on_from_where_they_were():
     module = network(1.0)
     average = WeightAverage({"n": module}, 0.5)

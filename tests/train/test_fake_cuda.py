@@ -20,7 +20,8 @@ from tests.support.stages import joint_stage
 from train.augmentation import untouched
 from train.batches import Batch
 from train.networks import build_trunk
-from train.settings import STAGES, Settings, load_preset
+from train.presets import load_preset
+from train.settings import STAGES, Settings
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
 from train.stages.stage import Stage

@@ -17,7 +17,8 @@ from train.batches import Batch
 from train.launch import launch
 from train.losses import attribute_loss
 from train.networks.weighting import build_weighting
-from train.settings import Settings, load_preset
+from train.presets import load_preset
+from train.settings import Settings
 from train.stages.joint import LEVEL_RATE, SLOPE_RATE, JointStage
 from train.stages.loop import set_rates
 from train.stages.stage import rate_factor
@@ -122,6 +123,17 @@ def test_a_step_reports_every_loss():
         "apn_identity", "apn_parts", "apn_triplet", "attributes", "identity", "triplet", "fused", "alpha", "mean_alpha",
     }  # fmt: skip
     assert all(np.isfinite(float(loss.detach())) for loss in losses.values())
+
+
+def test_an_fc_that_is_computed_leaves_two_passes():
+    joint = {"epochs": 3, "fc": "principal", "weighting": "retrieval"}
+    stage = make_stage(load_preset("demo", precision="float32", joint=joint))
+    before = {key: values.clone() for key, values in _parameters(stage)}
+    losses = stage.step(make_batch(), epoch=0)
+    assert losses.keys() == {"apn_identity", "apn_parts", "apn_triplet", "attributes"}
+    moved = {key for key, values in _parameters(stage) if not torch.equal(before[key], values)}
+    assert moved & parameters_of(stage, {"apn"}) and not moved & parameters_of(stage, {"fusion", "weighting"})
+    assert stage.optimizers.keys() == {"apn", "apan"}
 
 
 @pytest.mark.parametrize("weighting", ["paper", "constant"])

@@ -122,6 +122,26 @@ def test_the_descriptor_has_unit_length_and_alpha_one_ignores_the_semantic_vecto
     assert torch.equal(descriptor, fusion(visual, torch.randn(2, 1024), torch.ones(2)))
 
 
+@torch.inference_mode()
+def test_principal_directions_keep_the_angles_of_the_concatenation_for_any_alpha():
+    """Vectors that lie in 300 and 500 directions need 800 of the 1,000 rows; as it starts, the FC keeps less."""
+    torch.manual_seed(0)
+    spans = torch.randn(300, 1024), torch.randn(500, 1024)
+    taught, others = ([torch.randn(count, len(span)) @ span for span in spans] for count in (1200, 50))
+    fusion = Fusion()
+
+    def lost(alpha: float) -> float:
+        given = torch.full((50,), alpha)
+        mixed = torch.nn.functional.normalize(fusion.concatenate(*fusion.projections(*others), given), dim=1)
+        descriptor = fusion(*others, given)
+        return (descriptor @ descriptor.T - mixed @ mixed.T).abs().max().item()
+
+    assert lost(0.5) > 0.05
+    fusion.keep_angles(*taught)
+    assert torch.allclose(fusion.compress.weight @ fusion.compress.weight.T, torch.eye(1000), atol=1e-4)
+    assert max(lost(alpha) for alpha in (0.0, 0.3, 0.5, 0.8, 1.0)) < 1e-4
+
+
 def quality(q: float) -> Quality:
     return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32), np.zeros(2048))
 

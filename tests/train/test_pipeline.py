@@ -17,15 +17,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from qafm.datasets.attribute_file import read_attributes, write_attributes
 from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidSettings, TrainingFailed
+from qafm.images import resize
 from synthetic import Recipe, make_dataset
 from tests.support.short_run import EPOCHS, QUIET, SETTINGS
 from train.batches import Batches, identity_batches
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
-from train.data import load_training_data
+from train.data import load_training_data, read_crop
+from train.networks import Pixels
+from train.networks.trunk import lowered
 from train.networks.weighting import TrainableConstant
 from train.pipeline import train
+from train.presets import load_preset, save_settings
 from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted
-from train.settings import LessonSettings, Settings, load_preset, save_settings
+from train.settings import LessonSettings, Settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
@@ -123,6 +127,30 @@ STRONG = Settings.model_validate(
         "iqa": EPOCHS | {"epochs": 5, "cosine_from": 1},
     }
 )
+
+
+def test_an_fc_that_is_computed_is_of_the_weights_that_are_kept(dataset, finished, tmp_path):
+    """Here those of an average. Computed from fewer crops than it has rows, it has the space of all of them."""
+    settings = Settings.model_validate(
+        SETTINGS.model_dump() | {"average": 0.5, "joint": EPOCHS | {"fc": "principal", "weighting": "retrieval"}}
+    )
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    save_settings(settings, tmp_path / "settings.yaml")
+    train(settings, dataset, tmp_path, stage="joint", console=QUIET)
+    checkpoint, networks = load_checkpoint(tmp_path, "joint"), load_networks(tmp_path)
+    assert not torch.equal(
+        checkpoint.networks["fusion"]["compress.weight"], checkpoint.trained["fusion"]["compress.weight"]
+    )
+    assert not {"classifier", "judge_visual"} & checkpoint.networks.keys()
+    crops = load_training_data(dataset, settings.seed).crops
+    seen = Pixels()(torch.from_numpy(np.stack([resize(read_crop(crop)) for crop in crops])))
+    with torch.inference_mode():
+        # The epochs are small ones, and so is what the FC was computed from.
+        small = lowered(seen, settings.network.height // 2)
+        visual, semantic = networks.apn(small), networks.apan(small)[0]
+        half = torch.full((len(crops),), 0.5)
+        mixed = networks.fusion.concatenate(*networks.fusion.projections(visual, semantic), half)
+        assert torch.allclose(networks.fusion.compress(mixed).norm(dim=1), mixed.norm(dim=1), rtol=1e-3)
 
 
 def test_the_strong_settings_train_and_resume_with_their_averages(dataset, tmp_path, monkeypatch):

@@ -22,7 +22,8 @@ from train.checkpoint import load_finished_checkpoint
 from train.data import load_training_data
 from train.launch import launch
 from train.networks import IQA, build_trunk
-from train.settings import Settings, save_settings
+from train.presets import save_settings
+from train.settings import Settings
 
 pytestmark = pytest.mark.training
 

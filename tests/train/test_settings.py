@@ -5,7 +5,8 @@ import yaml
 
 from qafm.errors import InvalidSettings
 from train.checkpoint import load_run_settings
-from train.settings import PRESETS, Settings, load_preset, load_settings, preset_names, save_settings
+from train.presets import PRESETS, load_preset, load_settings, preset_names, save_settings
+from train.settings import Settings
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -51,6 +52,14 @@ def test_the_presets_are_the_contracts_and_market1501_is_the_papers():
         (
             "weights: none\njoint: {epochs: 8, settling_epochs: 8}",
             r"settings\.yaml: joint\.settling_epochs \(8\) must .* joint\.epochs \(8\)",
+        ),
+        (
+            "joint: {fc: principal}",
+            r"settings\.yaml: weighting \(paper\) learns beside the FC.*choose weighting: retrieval",
+        ),
+        (
+            "joint: {fc: principal, weighting: retrieval, settling_epochs: 2}",
+            r"settling_epochs \(2\) are for the FC to learn in.*expected 0",
         ),
         ("- a list", "expected a mapping"),
         ("a: [", "cannot be read as settings"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.settings import load_preset
+from train.presets import load_preset
 from train.workers import bytes_per_worker, shared_memory_left, too_little_room, workers_that_fit
 
 MIB = 2**20

@@ -49,6 +49,17 @@ class Fusion(nn.Module):
         weight = alpha.unsqueeze(1)
         return torch.cat([weight * visual, (1 - weight) * semantic], dim=1)
 
+    @torch.no_grad()
+    def keep_angles(self, visual: Tensor, semantic: Tensor) -> None:
+        """Give `compress` the rows that lose least of the concatenation of v_a and v_s, [N,1024] each: its principal
+        directions, orthonormal, not centred, for it is cosines that have to stay. α weighs both alike here; what these
+        rows lose is next to nothing for any other α too."""
+        weight = self.compress.weight
+        halves = torch.full((len(visual),), 0.5, device=weight.device)
+        mixed = self.concatenate(*self.projections(visual.to(weight), semantic.to(weight)), halves)
+        _, directions = torch.linalg.eigh(mixed.T @ mixed)
+        weight.copy_(directions[:, -DESCRIPTOR_SIZE:].T)
+
     def unscaled(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
         """The descriptor before it gets length 1, affine in α."""
         compressed: Tensor = self.compress(self.concatenate(*self.projections(visual, semantic), alpha))

@@ -8,11 +8,13 @@
     fusion  the target of α, and the descriptor's identity          the weighting and both projections
             (v_a, v_s, FC and classifier given)
 
-"Given" means detached: a pass gives gradients to what it moves and to nothing else.
+"Given" means detached: a pass gives gradients to what it moves and to nothing else. With `joint.fc:
+principal` there are only the first two, and the FC is computed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from qafm.contract import ATTRIBUTES, DESCRIPTOR_SIZE, VECTOR_SIZE
+from qafm.datasets.crops import Crop
 from train.batches import Batch
 from train.losses import alpha_loss, masked_mean, part_loss
 from train.networks import APAN, APN, Fusion, Trunk, build_apn, build_fusion
@@ -31,11 +34,16 @@ from train.networks.layers import IdentityClassifier
 from train.networks.weighting import TrainableWeighting, build_weighting
 from train.settings import Settings
 from train.stages.stage import Stage, rate_factor
+from train.validation import describe_crops
 
 SLOPE_RATE, LEVEL_RATE = 0.1, 10.0
 """How fast what makes α differ from picture to picture learns, and what it is on average, relative to the FC. All
 targets of α move together while the branches learn. A slope that is no slower than the level follows them in its stead,
 most of all for pictures of unusual Q, and keeps a U that says nothing of Q."""
+
+
+_CROPS_OF_DIRECTIONS = 2 * VECTOR_SIZE
+"""By so many crops of the training split the FC is computed, where it does not learn."""
 
 
 class JointStage(Stage):
@@ -82,26 +90,24 @@ class JointStage(Stage):
         self.weighting = weighting or build_weighting(settings.joint.weighting, mu, sigma)
         if weighting:
             weighting.requires_grad_(False)
-        self.add(
-            apn=self.apn,
-            classifiers=self.classifiers,
-            apan=self.apan,
-            fusion=self.fusion,
-            classifier=self.classifier,
-            weighting=self.weighting,
-            judge_visual=self.judge_visual,
-            judge_semantic=self.judge_semantic,
-        )
-        self._optimize_passes()
+        self.add(apn=self.apn, classifiers=self.classifiers, apan=self.apan)
+        self.add(fusion=self.fusion, weighting=self.weighting)
+        self._optimize_branches()
+        if settings.joint.fc == "trained":
+            self.add(classifier=self.classifier, judge_visual=self.judge_visual, judge_semantic=self.judge_semantic)
+            self._optimize_fusion()
         if apan_optimizer is not None:
             self.optimizers["apan"].load_state_dict(apan_optimizer)
 
-    def _optimize_passes(self) -> None:
-        """One optimiser for each of the four."""
+    def _optimize_branches(self) -> None:
+        """One optimiser for each of the first two passes."""
         self.apn_module = self.optimize(
             "apn", _APNModule(self.apn, self.classifiers), trunk=self.apn.trunk.parameters()
         )
         self.apan_module = self.optimize("apan", self.apan, trunk=self.apan.trunk.parameters())
+
+    def _optimize_fusion(self) -> None:
+        """And for each of the last two."""
         self.head_module = self.optimize(
             "head", _HeadModule(self.fusion, self.classifier, self.judge_visual, self.judge_semantic)
         )
@@ -134,13 +140,11 @@ class JointStage(Stage):
         if degraded.apan != degraded.apn:
             crops = self.network_input(batch, epoch, degraded.apan)
         semantic, apan_losses = self.apan_pass(batch, crops, epoch)
+        losses = apn_losses | apan_losses
+        if self.settings.joint.fc == "principal":
+            return losses
         visual, semantic = visual.detach().float(), semantic.detach().float()
-        return (
-            apn_losses
-            | apan_losses
-            | self.head_pass(batch, visual, semantic)
-            | self.fusion_pass(batch, visual, semantic)
-        )
+        return losses | self.head_pass(batch, visual, semantic) | self.fusion_pass(batch, visual, semantic)
 
     def describe(self, crops: Tensor, rows: Tensor) -> dict[str, Tensor]:
         visual, semantic = self.apn(crops).float(), self.apan(crops)[0].float()
@@ -148,6 +152,18 @@ class JointStage(Stage):
         with torch.autocast(self.device.type, enabled=False):
             descriptor = self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
         return {"descriptor": descriptor, "visual": visual, "semantic": semantic}
+
+    def complete(self, crops: Sequence[Crop], epoch: int) -> None:
+        if self.settings.joint.fc == "trained":
+            return
+        rows = np.linspace(0, len(crops) - 1, min(len(crops), _CROPS_OF_DIRECTIONS)).astype(int)
+
+        def branches(pixels: Tensor, _: Tensor) -> dict[str, Tensor]:
+            seen = self.whole(pixels, epoch)
+            return {"visual": self.apn(seen), "semantic": self.apan(seen)[0]}
+
+        chosen, workers = [crops[row] for row in rows], self.settings.workers
+        self.fusion.keep_angles(**describe_crops(branches, chosen, device=self.device, workers=workers))
 
     def frozen(self, epoch: int) -> bool:
         """Whether both branches keep their weights in this epoch: in the last `settling_epochs` always, and if

@@ -51,7 +51,7 @@ def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, cons
             last = epoch + 1 == epochs
             if last or (epoch + 1) % stage.settings.check_every == 0:
                 with average.in_place():
-                    validation = _validate(stage, batches, epoch)
+                    validation = _judge(stage, batches, epoch)
                 log.write((epoch + 1) * steps - 1, validation=validation)
                 if epoch - stage.settings.check_every < stage.schedule.small_epochs <= epoch:
                     best = 0.0  # the first one at full size
@@ -116,20 +116,22 @@ def _train_epoch(
     return {name: total / steps for name, total in sums.items()}
 
 
-def _validate(stage: Stage, batches: Batches, epoch: int) -> dict[str, float]:
-    """One process validates for all: its result, rounded, or nothing elsewhere and where nobody is left out of the
-    training. At the epoch's own resolution: at another one, a network looks worse than it is."""
-    if not stage.fabric.is_global_zero or batches.data.everyone:
+def _judge(stage: Stage, batches: Batches, epoch: int) -> dict[str, float]:
+    """One process completes the networks and validates them for all: its result, rounded, or nothing elsewhere and
+    where nobody is left out of the training. At the epoch's own resolution: at another one, a network looks worse than
+    it is."""
+    if not stage.fabric.is_global_zero:
         return {}
     for network in stage.networks.values():
         network.eval()
+    data, place = batches.data, {"device": stage.device, "workers": stage.settings.workers}
 
     def describe(crops: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        planes = stage.at_resolution(stage.pixels.planes(crops), epoch)
-        return stage.describe(stage.pixels.normalise(planes), rows)
+        return stage.describe(stage.whole(crops, epoch), rows)
 
-    with torch.inference_mode(), stage.autocast():
-        metrics = validate(describe, batches.data.held_out, device=stage.device, workers=stage.settings.workers)
+    with torch.no_grad(), stage.autocast():
+        stage.complete(data.crops, epoch)
+        metrics = {} if data.everyone else validate(describe, data.held_out, **place)
     return {name: round(value, 5) for name, value in metrics.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from qafm.datasets.crops import Crop
 from train.augmentation import augment
 from train.batches import Batch
 from train.losses import attribute_loss, identity_loss, triplet_loss
@@ -58,6 +59,13 @@ class Stage(ABC):
         the probability `degraded`."""
         planes = self.at_resolution(self.pixels.planes(batch.seen(degraded)), epoch)
         return self.pixels.normalise(augment(planes, batch.augmentation))
+
+    def whole(self, crops: Tensor, epoch: int) -> Tensor:
+        """Crops uint8 [B,384,128,3] as a network reads them where they are not augmented."""
+        return self.pixels.normalise(self.at_resolution(self.pixels.planes(crops), epoch))
+
+    def complete(self, crops: Sequence[Crop], epoch: int) -> None:  # noqa: B027 - most stages learn all that they have
+        """Set what is computed and not learnt, by `crops` of the training split; here there is no such thing."""
 
     def at_resolution(self, planes: Tensor, epoch: int) -> Tensor:
         """Crops [B,3,384,128] averaged down to what the trunks see, and by half once more in a small epoch."""
