@@ -142,6 +142,15 @@ def test_principal_directions_keep_the_angles_of_the_concatenation_for_any_alpha
     assert max(lost(alpha) for alpha in (0.0, 0.3, 0.5, 0.8, 1.0)) < 1e-4
 
 
+def test_principal_directions_are_computed_in_float32_whatever_the_precision_of_the_training(monkeypatch):
+    """In half precision a GPU has no eigenvectors, where a CPU computes them all the same."""
+    seen, eigh = [], torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: seen.append(matrix.dtype) or eigh(matrix))
+    with torch.autocast("cpu", torch.bfloat16):
+        Fusion().keep_angles(torch.randn(5, 1024), torch.randn(5, 1024))
+    assert seen == [torch.float32]
+
+
 def quality(q: float) -> Quality:
     return Quality(q, np.zeros(PERTURBATION_COUNT, np.float32), np.zeros(2048))
 

@@ -56,8 +56,10 @@ class Fusion(nn.Module):
         rows lose is next to nothing for any other α too."""
         weight = self.compress.weight
         halves = torch.full((len(visual),), 0.5, device=weight.device)
-        mixed = self.concatenate(*self.projections(visual.to(weight), semantic.to(weight)), halves)
-        _, directions = torch.linalg.eigh(mixed.T @ mixed)
+        # In float32: an eigenvector is not to be had of bfloat16, on a GPU not at all.
+        with torch.autocast(weight.device.type, enabled=False):
+            mixed = self.concatenate(*self.projections(visual.to(weight), semantic.to(weight)), halves)
+            _, directions = torch.linalg.eigh(mixed.T @ mixed)
         weight.copy_(directions[:, -DESCRIPTOR_SIZE:].T)
 
     def unscaled(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:

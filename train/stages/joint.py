@@ -8,8 +8,8 @@
     fusion  the target of α, and the descriptor's identity          the weighting and both projections
             (v_a, v_s, FC and classifier given)
 
-"Given" means detached: a pass gives gradients to what it moves and to nothing else. With `joint.fc:
-principal` there are only the first two, and the FC is computed.
+"Given" means detached: a pass gives gradients to what it moves and to nothing else. Where the FC is computed
+(`joint.fc: principal`), there are only the first two.
 """
 
 from __future__ import annotations
