@@ -1,12 +1,13 @@
 """`python -m bench.gpu_check` (`make gpu-check`): everything that only a GPU can show, beside what the CPU gives.
 
     training    full-size networks on drawn people in mixed precision: four epochs of each stage on the GPU and one on
-                the CPU; images a second, and the losses of the first epoch
-    plans       the run exported in float32 and float16, a TensorRT plan of each graph, held against ONNX Runtime on the
-                CPU: the gate of parity, and for float16 the gate of reduced precision
-    serving     one image through the float16 plans and through ONNX Runtime, in turns
+                the CPU; images a second, memory, and the losses of the first epoch
+    graphs      the run exported in float32 and float16, and run by ONNX Runtime on the GPU, if it has one, as the
+                server does without --config-name, and as TensorRT's plans, if it is there; each held against ONNX
+                Runtime on the CPU: the gate of parity, and for float16 the gate of reduced precision
+    serving     one image, and eight in a batch, through all of these in turns
 
-Without a GPU it says so, and measures nothing.
+What the machine lacks is said and left out. Without a GPU it says so, and measures nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
+import onnxruntime
 import torch
 import typer
 from rich.console import Console
@@ -50,6 +52,7 @@ GPU_EPOCHS = 4
 HELD_OUT = 24
 """Pictures that the results are compared on: on the CPU each takes seconds."""
 ROUNDS = 5
+BATCHES = (1, 8)
 PRECISIONS = ("fp32", "fp16")
 
 
@@ -64,47 +67,97 @@ def main(
         console.print(__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0], highlight=False)
         return
     gpu = torch.cuda.get_device_name()
-    measured: dict[str, Any] = {"machine": machine(("torch", "torchvision")), "gpu": gpu}
+    # Not by its package, which has another name where it runs on GPUs.
+    onnx = {"onnxruntime": onnxruntime.__version__}
+    measured: dict[str, Any] = {"machine": machine(("torch", "torchvision")) | onnx, "gpu": gpu}
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(**part: Any) -> None:
+        # What was measured until something fails is worth as much.
+        measured.update(part)
+        write_json(out, measured)
+
     try:
         with tempfile.TemporaryDirectory() as folder:
-            check(Path(folder), load_preset(preset), console, measured)
+            check(Path(folder), load_preset(preset), console, keep)
     except QafmError as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", soft_wrap=True)
         sys.exit(1)
     finally:
-        # What was measured until something failed is worth as much.
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, measured)
         console.print(f"{gpu}; written: {out}")
-    if broken := [name for precision in PRECISIONS for name in beyond(precision, measured["plans"][precision])]:
+    if broken := [f"{name} of {form}" for form, values in measured["graphs"].items() for name in beyond(form, values)]:
         console.print(f"[red]beyond what the gates allow:[/] {', '.join(broken)}")
         sys.exit(1)
 
 
-def check(folder: Path, settings: Settings, console: Console, measured: dict[str, Any]) -> None:
-    """All of it, with its tables; `measured` gets each part once it is there. Raises QafmError."""
-    tensorrt = _tensorrt()
-    measured["tensorrt"] = tensorrt.__version__
+def check(folder: Path, settings: Settings, console: Console, keep: Callable[..., None]) -> None:
+    """All of it, with its tables; `keep` gets each part once it is there. Raises QafmError."""
     data = draw_people(folder / "data", settings, STEPS)
-    runs = {
-        where: trained(short(settings, epochs), data, folder / where, cpu=where == "CPU")
-        for where, epochs in (("GPU", GPU_EPOCHS), ("CPU", 1))
-    }
-    measured["training"] = {where: speeds(run) for where, run in runs.items()}
-    console.print(training_table(measured["training"]))
+    training = {}
+    for where, epochs in (("GPU", GPU_EPOCHS), ("CPU", 1)):
+        training[where] = speeds(trained(short(settings, epochs), data, folder / where, cpu=where == "CPU"))
+        keep(training=training)
+    console.print(training_table(training))
     for precision in PRECISIONS:
-        repository = folder / precision
-        _python("export", runs["GPU"], "--repository", repository, "--precision", precision, "--data", data)
-        ensure_plans(repository, GRAPHS, tensorrt=tensorrt, report=console.print)
+        _python("export", folder / "GPU", "--repository", folder / precision, "--precision", precision, "--data", data)
     exact = OnnxPipeline(folder / "fp32")
-    plans = {precision: PlanPipeline(folder / precision, tensorrt) for precision in PRECISIONS}
-    measured["plans"] = compared(exact, plans, runs["GPU"], data)
-    console.print(plans_table(measured["plans"]))
-    crops = sample_crops(1)
-    variants = {"GPU": partial(_describe, plans["fp16"], crops), "CPU": partial(_describe, exact, crops)}
-    measured["serving_seconds"] = interleave(variants, ROUNDS, console=console)
-    for where, each in measured["serving_seconds"].items():
-        console.print(f"{where}: {1000 * np.median(each):.1f} ms an image")
+    forms, missing = served_forms(folder, console)
+    keep(missing=missing)
+    graphs = compared(exact, forms, folder / "GPU", data)
+    keep(graphs=graphs)
+    console.print(graphs_table(graphs))
+    seconds = {}
+    for batch in BATCHES:
+        crops = sample_crops(batch)
+        variants = {form: partial(_describe, each, crops) for form, each in {"CPU fp32": exact, **forms}.items()}
+        seconds[str(batch)] = interleave(variants, ROUNDS, console=console)
+        keep(serving_seconds=seconds)
+    console.print(serving_table(seconds))
+
+
+def served_forms(folder: Path, console: Console) -> tuple[dict[str, Pipeline], list[str]]:
+    """The repositories `folder`/fp32 and /fp16 in each form that a GPU here can serve, by name; and what it cannot."""
+    forms: dict[str, Pipeline] = {}
+    missing = []
+    makers: dict[str, Callable[[Path], Pipeline]] = {
+        "ONNX Runtime": partial(_onnx, example=sample_crops(1)),
+        "TensorRT": partial(_plans, console=console),
+    }
+    for name, make in makers.items():
+        try:
+            forms |= {f"{name} {precision}": make(folder / precision) for precision in PRECISIONS}
+        except QafmError as error:
+            missing.append(f"{name}: {error}")
+            console.print(f"[yellow]left out:[/] {missing[-1]}", soft_wrap=True)
+    return forms, missing
+
+
+def _onnx(repository: Path, *, example: list[np.ndarray]) -> Pipeline:
+    pipeline = OnnxPipeline(repository, gpu=True)
+    pipeline.describe(example)  # what is missing is seen when a session begins
+    return pipeline
+
+
+def _plans(repository: Path, *, console: Console) -> Pipeline:
+    tensorrt = _tensorrt()
+    ensure_plans(repository, GRAPHS, tensorrt=tensorrt, report=console.print)
+    return PlanPipeline(repository, tensorrt)
+
+
+def _tensorrt() -> ModuleType:
+    """TensorRT, or TensorRT-RTX, which the tests have. Raises QafmError where none of them is made for this GPU."""
+    capability = "".join(map(str, torch.cuda.get_device_capability()))
+    reasons = []
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            found = importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            reasons.append(str(error))
+            continue
+        if name == "tensorrt" or hasattr(found.ComputeCapability, f"SM{capability}"):
+            return found
+        reasons.append(f"{name} {found.__version__} builds nothing for SM{capability}")
+    raise QafmError("; ".join(reasons))
 
 
 def short(settings: Settings, epochs: int) -> Settings:
@@ -112,7 +165,9 @@ def short(settings: Settings, epochs: int) -> Settings:
     length = {"epochs": epochs, "warmup_epochs": 1, "small_epochs": 0, "cosine_from": 0}
     stages = {name: getattr(settings, name).model_copy(update=length) for name in STAGES}
     stages["joint"] = stages["joint"].model_copy(update={"settling_epochs": 0, "frozen_epochs": 0, "q_crops": 24})
-    return settings.model_copy(update={"weights": "none", "precision": "bfloat16", "check_every": 1, **stages})
+    lessons = settings.lessons.model_copy(update={"crops": 16, "copies": 2})
+    common = {"weights": "none", "precision": "bfloat16", "check_every": 1, "lessons": lessons}
+    return settings.model_copy(update=common | stages)
 
 
 def trained(settings: Settings, data: Path, run: Path, *, cpu: bool) -> Path:
@@ -132,23 +187,25 @@ def _python(module: str, *arguments: object, hidden: bool = False) -> None:
 
 
 def speeds(run: Path) -> dict[str, dict[str, Any]]:
-    """By stage: images a second in the fastest epoch, and the mean of each loss in the first."""
+    """By stage: images a second in the fastest epoch, the mean of each loss in the first, and on a GPU the memory that
+    tensors took."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
         steps = [record for record in records if record["stage"] == stage and "loss" in record]
         first = steps[:STEPS]
         losses = {name: float(np.mean([step["loss"][name] for step in first])) for name in first[0]["loss"]}
-        found[stage] = {"images_per_s": max(step["images_per_s"] for step in steps), "losses": losses}
+        memory = {"memory_gib": steps[-1]["memory_gib"]} if "memory_gib" in steps[-1] else {}
+        found[stage] = {"images_per_s": max(step["images_per_s"] for step in steps), "losses": losses} | memory
     return found
 
 
-def compared(exact: Pipeline, plans: Mapping[str, Pipeline], run: Path, data: Path) -> dict[str, dict[str, float]]:
-    """How far the plans of each precision are from float32 graphs in ONNX Runtime: of each output, and of results on
-    held-out people."""
+def compared(exact: Pipeline, forms: Mapping[str, Pipeline], run: Path, data: Path) -> dict[str, dict[str, float]]:
+    """How far each form is from float32 graphs in ONNX Runtime on the CPU: of each output, and of results on held-out
+    people."""
     held_out = load_samples(run, data).held_out[:HELD_OUT]
-    results = measure_fidelity(exact, plans, held_out)
-    return {name: measure_parity(exact, plan, sample_crops()) | results[name] for name, plan in plans.items()}
+    results = measure_fidelity(exact, forms, held_out)
+    return {name: measure_parity(exact, form, sample_crops()) | results[name] for name, form in forms.items()}
 
 
 def _describe(pipeline: Pipeline, crops: list[np.ndarray]) -> None:
@@ -156,41 +213,40 @@ def _describe(pipeline: Pipeline, crops: list[np.ndarray]) -> None:
 
 
 def training_table(training: dict[str, dict[str, dict[str, Any]]]) -> Table:
-    table = Table("stage", "GPU, images/s", "CPU, images/s", "ratio", "losses of the first epoch, GPU", "CPU")
+    table = Table("stage", "GPU, images/s", "CPU", "ratio", "GPU memory, GiB", "losses of the first epoch: GPU", "CPU")
     for stage, gpu in training["GPU"].items():
         cpu = training["CPU"][stage]
-        ratio = gpu["images_per_s"] / cpu["images_per_s"]
-        shown = [" ".join(f"{name} {value:.3f}" for name, value in each["losses"].items()) for each in (gpu, cpu)]
-        table.add_row(stage, f"{gpu['images_per_s']:.0f}", f"{cpu['images_per_s']:.2f}", f"{ratio:.0f}", *shown)
+        speed = [f"{each['images_per_s']:.1f}" for each in (gpu, cpu)]
+        ratio, memory = f"{gpu['images_per_s'] / cpu['images_per_s']:.1f}", f"{gpu.get('memory_gib', np.nan):.1f}"
+        losses = [each["losses"] if stage == STAGES[0] else {} for each in (gpu, cpu)]
+        shown = [" ".join(f"{name} {value:.3f}" for name, value in each.items()) for each in losses]
+        table.add_row(stage, *speed, ratio, memory, *shown)
     return table
 
 
-def plans_table(plans: dict[str, dict[str, float]]) -> Table:
+def graphs_table(graphs: dict[str, dict[str, float]]) -> Table:
     """A value beyond what the gates of the export allow is marked."""
-    table = Table("TensorRT's plans against float32 on the CPU", *plans, "allowed")
-    for name in plans[PRECISIONS[0]]:
+    table = Table("against float32 on the CPU", *graphs, "allowed")
+    for name in next(iter(graphs.values()), {}):
         limit = str(BOUNDS[name]) if name in BOUNDS else f"{TOLERANCES[name].limit:g} in float32"
-        values = (f"{each[name]:.3g}{' !' * (name in beyond(precision, each))}" for precision, each in plans.items())
+        values = (f"{each[name]:.3g}{' !' * (name in beyond(form, each))}" for form, each in graphs.items())
         table.add_row(name, *values, limit)
     return table
 
 
-def beyond(precision: str, values: dict[str, float]) -> list[str]:
+def serving_table(seconds: dict[str, dict[str, list[float]]]) -> Table:
+    table = Table("milliseconds, median", *(f"{batch} at once" for batch in seconds))
+    for form in next(iter(seconds.values())):
+        table.add_row(form, *(f"{1000 * np.median(each[form]):.1f}" for each in seconds.values()))
+    return table
+
+
+def beyond(form: str, values: dict[str, float]) -> list[str]:
     """What the gates do not allow: results, and of float32 the differences of each output too."""
     broken = [name for name, bound in BOUNDS.items() if not bound.holds(values[name])]
-    if precision == "fp32":
-        broken += [name for name, tolerance in TOLERANCES.items() if not values[name] <= tolerance.limit]
+    if form.endswith("fp32"):
+        broken += [name for name in TOLERANCES if name in values and not values[name] <= TOLERANCES[name].limit]
     return broken
-
-
-def _tensorrt() -> ModuleType:
-    """TensorRT, or TensorRT-RTX, which the tests have."""
-    for name in ("tensorrt", "tensorrt_rtx"):
-        try:
-            return importlib.import_module(name)
-        except (ImportError, OSError):
-            continue
-    raise QafmError("neither tensorrt nor tensorrt_rtx can be imported; `make setup` installs the latter")
 
 
 if __name__ == "__main__":

@@ -25,11 +25,14 @@ from qafm.contract import (
     VIEWS,
     graph_path,
 )
+from qafm.errors import ExportRefused
 from qafm.perturbations import views
 from qafm.quality import measure
 from qafm.utility import Utility
 from qafm.weighting import Weighting, load_utility, load_weighting
 from train.networks import Networks
+
+_CUDA = "CUDAExecutionProvider"
 
 
 class Pipeline(ABC):
@@ -86,11 +89,19 @@ class TorchPipeline(Pipeline):
 
 
 class OnnxPipeline(Pipeline):
-    """The exported graphs of a model repository, in ONNX Runtime on the CPU; with `tensorrt`, those for TensorRT."""
+    """The exported graphs of a model repository, in ONNX Runtime on the CPU; with `tensorrt`, those for TensorRT.
 
-    def __init__(self, repository: Path, *, tensorrt: bool = False) -> None:
+    gpu: on CUDA, set as the server sets it. Raises ExportRefused where this ONNX Runtime has none.
+    """
+
+    def __init__(self, repository: Path, *, tensorrt: bool = False, gpu: bool = False) -> None:
         self.repository = repository
         self.tensorrt = tensorrt
+        self.providers = [*([_CUDA] if gpu else []), "CPUExecutionProvider"]
+        if missing := set(self.providers) - set(onnxruntime.get_available_providers()):
+            raise ExportRefused(
+                f"ONNX Runtime {onnxruntime.__version__} has no {missing.pop()}; onnxruntime-gpu has it"
+            )
         alpha = repository / "alpha" / "1" / ALPHA_FILE
         self.weighting, self.utility = load_weighting(alpha), load_utility(alpha)
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
@@ -106,4 +117,8 @@ class OnnxPipeline(Pipeline):
         # As the server is set: threads that spin take the cores from the other networks.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = graph_path(self.repository, model, tensorrt=self.tensorrt)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=self.providers)
+        if session.get_providers() != self.providers:  # it warns, and takes the CPU
+            reason = f"ONNX Runtime cannot use {self.providers[0]}; what it said stands above"
+            raise ExportRefused(f"model '{model}': {reason}")
+        return session

@@ -6,6 +6,8 @@ it (`augment`), where it costs a fraction of what a worker needs for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -77,7 +79,7 @@ def _between(places: Tensor, size: int) -> Tensor:
 def _coloured(pixels: Tensor, factors: Tensor) -> Tensor:
     """Brighter, with more contrast to the mean grey, and more saturated, each by its factor, as one product."""
     brightness, contrast, saturation = factors.T[:, :, None, None]
-    grey = torch.tensor(_GREY, device=pixels.device)
+    grey = _constant(_GREY, pixels.device)
     identity = torch.eye(3, device=pixels.device)
     # A pixel x becomes saturation·y + (1 - saturation)·grey(y), with y = contrast·brightness·x + (1 - contrast)·mean.
     mix = brightness * contrast * (saturation * identity + (1 - saturation) * grey[:, None].expand(3, 3))
@@ -92,4 +94,9 @@ def _erased(pixels: Tensor, rectangles: Tensor) -> Tensor:
     rows = (torch.arange(height, device=pixels.device) + 0.5) / height
     columns = (torch.arange(width, device=pixels.device) + 0.5) / width
     covered = ((rows >= top) & (rows < top + tall))[:, :, None] & ((columns >= left) & (columns < left + wide))[:, None]
-    return torch.where(covered[..., None], 255 * torch.tensor(IMAGENET_MEAN, device=pixels.device), pixels)
+    return torch.where(covered[..., None], 255 * _constant(IMAGENET_MEAN, pixels.device), pixels)
+
+
+def _constant(values: Sequence[float], device: torch.device) -> Tensor:
+    """Filled on the device: a copy from the host would wait for all that a GPU was given to do before."""
+    return torch.stack([torch.full((), value, device=device) for value in values])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
@@ -20,5 +21,7 @@ def launch() -> Fabric:
     )
     # Every batch has the same few shapes: the fastest convolution for each is worth a search.
     torch.backends.cudnn.benchmark = True
+    # Its advice to round products of float32 on a GPU: what is left in float32 is so for a reason.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric.launch()
     return fabric

@@ -50,32 +50,33 @@ def describe_test(run: Path, data: Path, *, last: StageName, flip: bool, console
 
 
 def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], Vectors]:
-    """What describes crops, uint8 [B,384,128,3], on the CPU, by the networks of a run."""
-    settings = load_run_settings(run)
-
+    """What describes crops, uint8 [B,384,128,3], by the networks of a run, on a GPU if there is one; its vectors are on
+    the CPU."""
+    settings, device = load_run_settings(run), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if last == "apan":
         apan = build_apan(build_trunk(settings.network), settings.network)
         load_finished_checkpoint(run, "apan").restore({"apan": apan})
-        semantic_branch = FromPixels(apan, flip=flip).eval().to(memory_format=torch.channels_last)
+        semantic_branch = FromPixels(apan, flip=flip).eval().to(device, memory_format=torch.channels_last)
 
         def semantic_alone(crops: Tensor) -> Vectors:
-            with autocast(settings.precision, crops.device):
-                semantic, logits = semantic_branch(crops)
-            return {"semantic": semantic.float(), "attributes": attribute_probabilities(logits.float())}
+            with autocast(settings.precision, device):
+                semantic, logits = (each.float().cpu() for each in semantic_branch(crops.to(device)))
+            return {"semantic": semantic, "attributes": attribute_probabilities(logits)}
 
         return semantic_alone
 
     networks = load_networks(run)
     alpha = constant_alpha(run, networks)
     apn_branch, apan_branch = (
-        FromPixels(network, flip=flip).to(memory_format=torch.channels_last)
+        FromPixels(network, flip=flip).to(device, memory_format=torch.channels_last)
         for network in (networks.apn, networks.apan)
     )
 
     def every(crops: Tensor) -> Vectors:
-        with autocast(settings.precision, crops.device):
+        crops = crops.to(device)
+        with autocast(settings.precision, device):
             visual, (semantic, logits) = apn_branch(crops), apan_branch(crops)
-        visual, semantic, logits = visual.float(), semantic.float(), logits.float()
+        visual, semantic, logits = (each.float().cpu() for each in (visual, semantic, logits))
         return {
             "visual": visual,
             "semantic": semantic,

@@ -11,7 +11,17 @@ import torch
 from rich.console import Console
 
 from bench.fresh import draw_people
-from bench.gpu_check import beyond, compared, plans_table, short, speeds, trained, training_table
+from bench.gpu_check import (
+    beyond,
+    compared,
+    graphs_table,
+    served_forms,
+    serving_table,
+    short,
+    speeds,
+    trained,
+    training_table,
+)
 from bench.training_cost import Cost, probe, step_cost
 from export.pipelines import OnnxPipeline
 from train.presets import load_preset
@@ -34,6 +44,15 @@ def test_short_trainings_keep_the_networks_and_see_whole_pictures():
         assert (stage.epochs, stage.small_epochs) == (4, 0)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_what_the_machine_lacks_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    console = Console(width=200, record=True, file=io.StringIO())
+    forms, missing = served_forms(tmp_path, console)
+    assert not forms and [each.split(":")[0] for each in missing] == ["ONNX Runtime", "TensorRT"]
+    assert "SM90" in missing[1] and console.export_text().count("left out:") == 2
+
+
 @pytest.mark.training
 def test_a_run_on_the_cpu_its_export_and_the_tables(tmp_path):
     data = draw_people(tmp_path / "data", SETTINGS, 3)
@@ -46,8 +65,10 @@ def test_a_run_on_the_cpu_its_export_and_the_tables(tmp_path):
     assert same["DESCRIPTOR"] == 0 and same["descriptor_cosine"] == pytest.approx(1)
     off = same | {"DESCRIPTOR": 0.5, "alpha_difference": 0.2}
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(training_table({"GPU": measured, "CPU": measured}), plans_table({"fp32": same, "fp16": off}))
+    console.print(training_table({"GPU": measured, "CPU": measured}), graphs_table({"a fp32": same, "a fp16": off}))
+    console.print(serving_table({"1": {"CPU": [0.002, 0.004, 0.003]}, "8": {"CPU": [0.5]}}))
     text = console.export_text()
+    assert "3.0" in text and "500.0" in text
     assert "0.2 !" in text and text.count("!") == 1  # of float16 the results alone
     assert beyond("fp32", off) == ["alpha_difference", "DESCRIPTOR"] and beyond("fp16", same) == []
 

@@ -2,7 +2,8 @@
 
 Within `FakeTensorMode` a tensor on `cuda` has a device and a shape but no values, and needs no driver: a tensor on the
 wrong device raises, and so does what waits for a value (`.item()`, `.tolist()`, a boolean index, a branch on a tensor),
-which on a real GPU waits for all work queued before. A backward pass does need a driver, so `update` is left out.
+which on a real GPU waits for all work queued before. So does a copy from memory that is not pinned, such as
+`torch.tensor(..., device="cuda")`: `NoCopies` refuses it. A backward pass does need a driver, so `update` is left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.stages import joint_stage
 from train.augmentation import untouched
@@ -43,6 +45,18 @@ class FakeGPU(SimpleNamespace):
     @staticmethod
     def setup_module(module, move_to_device):
         return module
+
+
+class NoCopies(TorchDispatchMode):
+    """Refuses to copy a tensor from the CPU to a GPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            places = {each.device.type for each in (made, *args) if isinstance(each, torch.Tensor)}
+            if places == {"cpu", "cuda"}:
+                raise RuntimeError("a copy from the CPU to the GPU, which waits for all work queued before")
+        return made
 
 
 def build(name: str, settings: Settings) -> Stage:
@@ -79,7 +93,9 @@ def make_batch() -> Batch:
 @pytest.mark.parametrize("changes", [{}, STRONG], ids=["demo", "strong"])
 @pytest.mark.parametrize("name", STAGES)
 def test_a_step_stays_on_the_gpu_and_waits_for_nothing(gpu, name, changes):
-    losses = build(name, load_preset("demo", **changes)).step(make_batch(), 0)
+    stage, batch = build(name, load_preset("demo", **changes)), make_batch()
+    with NoCopies():
+        losses = stage.step(batch, 0)
     assert losses and all(loss.device.type == "cuda" and loss.shape == () for loss in losses.values())
 
 
@@ -91,9 +107,12 @@ def test_a_step_stays_on_the_gpu_and_waits_for_nothing(gpu, name, changes):
         lambda labels: labels[labels > 0],
         lambda labels: 1 if labels.any() else 0,
         lambda labels: labels + torch.ones(SIZE, device="cpu"),
+        lambda labels: labels + torch.tensor([1.0], device="cuda"),
+        lambda labels: labels[[0, 1]],
     ],
-    ids=["item", "tolist", "boolean index", "branch", "wrong device"],
+    ids=["item", "tolist", "boolean index", "branch", "wrong device", "constant", "list as index"],
 )
 def test_what_waits_or_is_elsewhere_is_found_out(gpu, wrong):
-    with pytest.raises((RuntimeError, DataDependentOutputException, DynamicOutputShapeException)):
-        wrong(make_batch().labels)
+    labels = make_batch().labels
+    with pytest.raises((RuntimeError, DataDependentOutputException, DynamicOutputShapeException)), NoCopies():
+        wrong(labels)

@@ -40,6 +40,8 @@ def train_stage(stage: Stage, batches: Batches, run: Path, *, resume: bool, cons
     if resume and checkpoint_path(run, stage.name).is_file():
         done, best = _restore(stage, average, run, pids)
     steps, epochs = len(batches), stage.schedule.epochs
+    if stage.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(stage.device)
     with (
         MetricsLog(run, stage.name, done * steps, enabled=fabric.is_global_zero) as log,
         _progress(stage.name, console) as progress,
@@ -108,12 +110,17 @@ def _train_epoch(
             speed = stage.fabric.world_size * len(pending) * len(batch.rows) / (now - started)
             for step, ((rate, _), loss) in enumerate(zip(pending, losses, strict=True), start=1):
                 at = epoch * steps + number - len(pending) + step
-                log.write(at, images_per_s=round(speed, 2), rate=rate, loss=loss)
+                log.write(at, images_per_s=round(speed, 2), **_memory(stage.device), rate=rate, loss=loss)
                 sums.update(loss)
             show(advance=len(pending), losses=_shown(losses[-1]), speed=speed)
             started, pending = now, []
     _require_finite_weights(stage, epoch)
     return {name: total / steps for name, total in sums.items()}
+
+
+def _memory(device: torch.device) -> dict[str, float]:
+    """The most that tensors have taken of a GPU in this stage so far, in GiB."""
+    return {"memory_gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 2)} if device.type == "cuda" else {}
 
 
 def _judge(stage: Stage, batches: Batches, epoch: int) -> dict[str, float]:
