@@ -39,8 +39,8 @@ INTENSITY = 32.0
 mixed precision, channels-last, on an RTX 3090: 1,218 images a second, 24.5 G operations each
 (results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv of its repository)."""
 
-LAUNCH_S = 10e-6
-"""To give a GPU one operator from Python."""
+LAUNCH_S = 40e-6
+"""To give a GPU one operator from Python: measured on the Xeon host of an H200, docs/performance.md."""
 
 PROBES = (4, 8)
 """Pictures of the steps that are taken."""
