@@ -8,32 +8,35 @@ import numpy as np
 
 from client.description import Description, Float32
 from qafm.errors import InvalidDescriptors
-from qafm.retrieval.pooling import pooled
+from qafm.retrieval.pooling import nearest_to_pool, pooled, weights_by
 
 
 def best_shot(descriptions: Sequence[Description]) -> Description:
-    """The one of the highest utility, the first of equals.
+    """The one nearest to the descriptor of all, as `pool` has it; of two, that of the higher utility; the first of
+    equals.
 
-    Raises InvalidDescriptors where there is none, or one without a utility, which a server may lack.
+    It finds its person more often than the one of the highest utility (docs/results.md). Raises InvalidDescriptors
+    where there is no description, or two are of different models.
     """
-    _require(descriptions)
-    missing = sum(description.utility is None for description in descriptions)
-    if missing:
-        raise InvalidDescriptors(
-            f"{missing} of {len(descriptions)} descriptions have no utility; a best shot needs that of each. Describe "
-            "them with a model that gives UTILITY, by its ensemble qafm"
-        )
-    return max(descriptions, key=lambda description: description.utility or 0.0)
+    return descriptions[nearest_to_pool(*_weighted(descriptions))]
 
 
 def pool(descriptions: Sequence[Description]) -> Float32:
     """One descriptor for all of them, to search with or to search for: their mean, float32 [1000], of length 1.
 
-    All count alike: weights by utility lost up to 2 points of mAP (docs/results.md). Raises InvalidDescriptors where
-    there is no description, or two are of different models.
+    A picture counts by a half and its utility, so up to three times as much as another (docs/results.md); all count
+    alike where one has no utility. Raises InvalidDescriptors where there is no description, or two are of different
+    models.
     """
+    return pooled(*_weighted(descriptions))
+
+
+def _weighted(descriptions: Sequence[Description]) -> tuple[Float32, Float32 | None]:
+    """The descriptors [N,1000], and what each counts [N]; None: all alike, for a utility is missing."""
     _require(descriptions)
-    return pooled(np.stack([description.descriptor for description in descriptions]))
+    descriptors = np.stack([description.descriptor for description in descriptions])
+    known = [description.utility for description in descriptions if description.utility is not None]
+    return descriptors, weights_by(np.array(known)) if len(known) == len(descriptions) else None
 
 
 def _require(descriptions: Sequence[Description]) -> None:

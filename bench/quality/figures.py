@@ -14,7 +14,7 @@ from qafm.datasets.degradations import LEVELS, level
 from qafm.diagnosis import DEFECT_OF, DEFECTS, Diagnosis
 from qafm.retrieval.bootstrap import difference, draws, interval, percentile_interval
 from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
-from qafm.retrieval.pooling import pooled
+from qafm.retrieval.pooling import nearest_to_pool, pooled, weights_by
 from qafm.utility import LENGTH, Q, Utility
 from train.quality.alpha import CONSTANTS
 from train.quality.utility import Lessons, teach
@@ -149,14 +149,17 @@ def shots(
     strengths: np.ndarray,
     where: str,
 ) -> Iterator[Figure]:
-    """Of W walks: the best of four pictures by each signal, between a random one and the truly least degraded; and
-    descriptors pooled by weights.
+    """Of W walks: the best of four pictures by each signal, and the one nearest to all of them, between a random one
+    and the truly least degraded; and descriptors pooled by weights.
 
     precision: descriptors [W,D] to average precisions [W]. descriptors: float [W,4,D]. pids [W]. strengths [W,4].
     """
     walks = np.arange(len(descriptors))
     single = np.stack([precision(descriptors[:, place]) for place in range(WALK)], axis=1)
     by = {name: single[walks, signal.reshape(-1, WALK).argmax(axis=1)] for name, signal in found.items()}
+    utilities = 1 / (1 + np.exp(-found["utility"].reshape(-1, WALK)))
+    chosen = [nearest_to_pool(*each) for each in zip(descriptors, weights_by(utilities), strict=True)]
+    by["nearest to the pool"] = single[walks, chosen]
     by["chance"], by["truth"] = single.mean(axis=1), single[walks, strengths.argmin(axis=1)]
     for name, each in by.items():
         yield Figure("one shot", name, where, float(np.nanmean(each)), *interval(each, pids))
@@ -164,7 +167,8 @@ def shots(
         yield Figure("share of the way to the best shot", name, where, *share)
     weights = {
         "alike": np.ones_like(strengths),
-        "utility": 1 / (1 + np.exp(-found["utility"].reshape(-1, WALK))),
+        "utility": weights_by(utilities),
+        "utility alone": utilities,
         "truth": 1 - strengths,
     }
     for name, weight in weights.items():

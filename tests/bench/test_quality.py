@@ -138,6 +138,8 @@ def test_the_best_shot_of_a_walk():
     figures = list(shots(lambda chosen: chosen[:, 0], descriptors, np.array([1, 2]), found, strengths, "walks"))
     assert value_of(figures, "one shot", "chance", "walks") == pytest.approx(0.4)
     assert value_of(figures, "one shot", "utility", "walks") == pytest.approx(0.7)
+    # The first of the three alike, and the one in the middle.
+    assert value_of(figures, "one shot", "nearest to the pool", "walks") == pytest.approx((0.2 + 0.4) / 2)
     share = value_of(figures, "share of the way to the best shot", "utility", "walks")
     assert share == pytest.approx((0.7 - 0.4) / (1 - 0.4))
     assert value_of(figures, "pooled, over pooled alike", "alike", "walks") == 0

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from qafm.retrieval.pooling import pooled
+from qafm.retrieval.pooling import nearest_to_pool, pooled, weights_by
 
 rng = np.random.default_rng(0)
 
@@ -23,6 +23,26 @@ def test_pooled_by_a_loop():
     found = pooled(descriptors, weights)
     assert found.dtype == np.float32
     assert found == pytest.approx([value / length for value in sums], abs=1e-6)
+
+
+def test_the_nearest_to_the_pool_by_a_loop():
+    for _ in range(50):
+        descriptors, weights = rng.normal(size=(5, 3)), rng.uniform(0, 2, 5)
+        towards, best, highest = pooled(descriptors, weights), -1, -2.0
+        for row, descriptor in enumerate(descriptors):
+            length = math.sqrt(sum(value * value for value in descriptor))
+            cosine = sum(a * b for a, b in zip(descriptor, towards.tolist(), strict=True)) / length
+            if cosine > highest:
+                best, highest = row, cosine
+        assert nearest_to_pool(descriptors, weights) == best
+
+
+def test_the_nearest_of_two_by_hand():
+    two = np.array([[3.0, 0], [0, 1]])
+    assert nearest_to_pool(two, weights_by(np.array([0.2, 0.6]))) == 1, "0.7 and 1.1"
+    assert nearest_to_pool(two, weights_by(np.array([0.6, 0.2]))) == 0
+    assert nearest_to_pool(two) == 0, "the first of equals"
+    assert weights_by(np.array([0.0, 1.0])).tolist() == [0.5, 1.5]
 
 
 def test_pooled_by_hand():
