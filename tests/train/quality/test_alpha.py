@@ -12,7 +12,7 @@ from qafm.utility import NUMBERS
 from qafm.weighting.constant import Constant
 from qafm.weighting.retrieval import Retrieval
 from tests.support.lessons import lessons_of
-from train.quality.alpha import CONSTANTS, STEPS, _galleries, _Gallery, _level, alphas, fit
+from train.quality.alpha import CONSTANTS, PRIOR, STEPS, _galleries, _Gallery, _level, alphas, fit
 
 
 def test_descriptors_between_the_ends_by_hand():
@@ -51,13 +51,18 @@ def test_map_by_constants_by_a_loop():
 
 
 def test_the_level_by_hand():
-    """Ten people. Half of the constants are as good as the best for each of them, the others are worse for all."""
-    each = np.where((CONSTANTS > 0.4)[:, None], 0.8, 0.5) + np.zeros((20, 10))
-    assert _level(each, np.arange(10)) == pytest.approx(CONSTANTS[CONSTANTS > 0.4].mean())
+    """Ten people, for each of whom some constants are as good as the best, and the others worse."""
+
+    def level(as_good: np.ndarray) -> float:
+        return _level(np.where(as_good[:, None], 0.8, 0.5) + np.zeros((20, 10)), np.arange(10))
+
+    assert level(CONSTANTS > 0) == PRIOR, "nothing speaks against it"
+    assert level(CONSTANTS < 0.62) == pytest.approx(0.6)
+    assert level(CONSTANTS > 0.83) == pytest.approx(0.85)
     # One that is best, but for a single person: chance.
-    each[0] = 0.5
-    each[0, 0], each[19, 0] = 1.0, 0.99
-    assert 0.5 < _level(each, np.arange(10)) < 1
+    each = np.full((20, 10), 0.8)
+    each[0], each[0, 0] = 0.75, 1.5
+    assert each.mean(axis=1).argmax() == 0 and _level(each, np.arange(10)) == PRIOR
 
 
 def test_the_loss_by_hand():
