@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 
 from train.networks import build_apan, build_trunk
+from train.presets import load_preset
 from train.settings import Settings
 from train.stages.joint import JointStage
+
+STRONG: dict[str, Any] = {
+    "network": {**load_preset("demo").network.model_dump(), "neck": "bnneck", "pooling": "gem", "instance_norm": True},
+    "losses": {"identity": "circle", "triplet": "weighted"},
+    "augmentation": {"degraded": {"apan": 0.5}},
+}
+"""What the strong recipes change, in networks of the demo's size: overrides of a preset."""
 
 
 def joint_stage(

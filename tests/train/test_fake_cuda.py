@@ -18,7 +18,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.support.stages import joint_stage
+from tests.support.stages import STRONG, joint_stage
 from train.augmentation import untouched
 from train.batches import Batch
 from train.networks import build_trunk
@@ -29,11 +29,6 @@ from train.stages.iqa import IQAStage
 from train.stages.stage import Stage
 
 SIZE, IDENTITIES = 4, 3
-STRONG = {
-    "network": {**load_preset("demo").network.model_dump(), "neck": "bnneck", "pooling": "gem", "instance_norm": True},
-    "losses": {"identity": "circle", "triplet": "weighted"},
-    "augmentation": {"degraded": {"apan": 0.5}},
-}
 
 
 class FakeGPU(SimpleNamespace):

@@ -11,40 +11,27 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
+from bench.fresh import build_stage
 from synthetic import Recipe, make_dataset
-from tests.support.stages import joint_stage
+from tests.support.stages import STRONG
 from train.augmentation import untouched
 from train.batches import Batch
 from train.checkpoint import load_checkpoint
-from train.networks import build_trunk
 from train.pipeline import train
 from train.presets import load_preset
-from train.settings import STAGES, Settings
-from train.stages.apan import APANStage
-from train.stages.iqa import IQAStage
+from train.settings import STAGES, Settings, StageName
 from train.stages.loop import set_rates
 from train.stages.stage import Stage
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 
 SIZE, IDENTITIES = 16, 4
-STRONG = {
-    "network": {**load_preset("demo").network.model_dump(), "neck": "bnneck", "pooling": "gem", "instance_norm": True},
-    "losses": {"identity": "circle", "triplet": "weighted"},
-    "augmentation": {"degraded": {"apan": 0.5}},
-}
 
 
-def build(name: str, settings: Settings, device: str) -> Stage:
+def build(name: StageName, settings: Settings, device: str) -> Stage:
     """The same networks on every device."""
     torch.manual_seed(0)
-    fabric = Fabric(accelerator=device, devices=1)
-    if name == "iqa":
-        return IQAStage(settings, fabric, IDENTITIES)
-    if name == "apan":
-        return APANStage(settings, fabric, build_trunk(settings.network), np.zeros((SIZE, 12), np.int8))
-    q = np.linspace(5, 15, SIZE, dtype=np.float32)
-    return joint_stage(settings, fabric, identities=IDENTITIES, q=q, held_out_q=q)
+    return build_stage(name, settings, Fabric(accelerator=device, devices=1), identities=IDENTITIES, crops=SIZE)
 
 
 def make_batch(device: torch.device) -> Batch:

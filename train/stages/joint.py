@@ -41,7 +41,6 @@ SLOPE_RATE, LEVEL_RATE = 0.1, 10.0
 targets of α move together while the branches learn. A slope that is no slower than the level follows them in its stead,
 most of all for pictures of unusual Q, and keeps a U that says nothing of Q."""
 
-
 _CROPS_OF_DIRECTIONS = 2 * VECTOR_SIZE
 """By so many crops of the training split the FC is computed, where it does not learn."""
 
