@@ -89,6 +89,16 @@ class Manifest:
         # As few digits as tell the float32 that is sent from every other one.
         return name if alpha is None else f"{name}@{np.format_float_positional(np.float32(alpha), trim='-')}"
 
+    def asked(self, model: str | None) -> tuple[str, float | None] | None:
+        """The ensemble, and α where it was given, that `model` gives this name; None for a name of other models."""
+        name, at, alpha = (model or "").partition("@")
+        _, _, ensemble = name.partition("/")
+        try:
+            found = ensemble, float(alpha) if at else None
+            return found if self.model(*found) == model else None
+        except (ContractMismatch, ValueError):
+            return None
+
 
 def fingerprint(ensemble: str, digests: Mapping[str, str], tensors: Iterable[str]) -> str:
     """The fingerprint of an ensemble of the contract: eight letters and digits, short enough to read aloud.

@@ -64,6 +64,23 @@ def test_a_name_says_the_ensemble_and_a_weight_that_was_given():
         manifest.model(QAFM_FAST)
 
 
+@given(st.sampled_from(ENSEMBLES), st.floats(0, 1))
+def test_a_name_says_what_to_ask_for_it_again(ensemble, alpha):
+    manifest = Manifest.of(DIGESTS, TENSORS, {})
+    given_alpha = alpha if ensemble == QAFM_FIXED_ALPHA else None
+    name = manifest.model(ensemble, given_alpha)
+    assert manifest.model(*manifest.asked(name)) == name and manifest.asked(name)[0] == ensemble
+
+
+@pytest.mark.parametrize(
+    "name", [None, "", "qafm", "heron/qafm", "{code}/qafm_fast", "{code}/iqa", "{code}/qafm@half", "x {code}/qafm"]
+)
+def test_nothing_is_to_be_asked_for_the_name_of_another_model(name):
+    manifest = Manifest.of(DIGESTS, TENSORS, {})
+    assert manifest.asked(name and name.format(code=manifest.fingerprints[QAFM])) is None
+    assert manifest.asked(f"{manifest.fingerprints[QAFM]}/qafm") == (QAFM, None)
+
+
 FIRST_FORMAT = {
     "format": 1,
     "exported": "2026-11-22T10:00:00+00:00",
