@@ -12,6 +12,7 @@ import numpy as np
 
 from client.defaults import CONCURRENCY, CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RETRY_S, URL
 from client.description import Description, Float32, not_finite
+from client.ensembles import ensemble_for
 from client.handshake import Served, read_manifest, shake_hands
 from client.images import Image, read_image, subject_of
 from client.server import Server
@@ -23,7 +24,6 @@ from qafm.contract import (
     IMAGE,
     MAX_BATCH_SIZE,
     QAFM,
-    QAFM_FIXED_ALPHA,
     SEMANTIC,
     VISUAL,
 )
@@ -155,17 +155,14 @@ class ReidClient:
         with another error, not in time, or with numbers that are not finite, ServerUnreachable when there is no server
         any more, ModelChanged when another model has taken its place, ContractMismatch for an ensemble that it lacks.
         """
-        if alpha is not None and not 0 <= alpha <= 1:
-            raise ValueError(f"alpha is {alpha}; expected a weight from 0 to 1")
+        ensemble = ensemble_for(alpha, ensemble)
+        outputs, model = self.outputs(ensemble), self.manifest.model(ensemble, alpha)
         inputs = {IMAGE.name: np.array([[read_image(image)]], dtype=np.object_)}
         if alpha is not None:
-            ensemble = QAFM_FIXED_ALPHA
             inputs[ALPHA.name] = np.array([[alpha]], dtype=np.float32)
-        elif ensemble == QAFM_FIXED_ALPHA:
-            raise ValueError(f"{ensemble} takes its weight from the caller; expected alpha")
         self._asked.add(ensemble)
-        answer = await self._infer(ensemble, inputs, self.outputs(ensemble), subject_of(image))
-        return Description.of(answer, self.manifest.model(ensemble, alpha), alpha)
+        answer = await self._infer(ensemble, inputs, outputs, subject_of(image))
+        return Description.of(answer, model, alpha)
 
     @overload
     def describe_many(
@@ -242,7 +239,7 @@ class ReidClient:
         """
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; expected at least 1")
-        self._asked.add(QAFM)
+        # Fusion is a part of every ensemble: whichever was asked for the vectors would change with it.
         columns = {
             name: np.asarray(values, np.float32)
             for name, values in ((VISUAL.name, visual), (SEMANTIC.name, semantic), (ALPHA.name, alpha[:, None]))
