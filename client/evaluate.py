@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.defaults import CONCURRENCY
+from client.ensembles import ensemble_for
 from client.evaluation.ablation import Ablation, ablate, known, require_served_inputs
 from client.evaluation.baseline import describe_by_colour
 from client.evaluation.dataset import EvaluationData, read_dataset
@@ -23,9 +24,9 @@ from client.reid import ReidClient
 from client.report.examples import choose_examples
 from client.report.report import Report, now
 from client.report.write import PAGE_FILE, write_report
-from qafm.contract import SCATTER
+from qafm.contract import IDENTIFIABILITY, MODELS, QAFM, QAFM_FAST, SCATTER
 from qafm.datasets.degradations import Degradation
-from qafm.errors import EvaluationFailed, InvalidDescriptors
+from qafm.errors import EvaluationFailed, InvalidDescriptors, InvalidSettings
 from qafm.files import whole_file
 from qafm.retrieval.abstention import Abstention, abstain, require_fraction
 from qafm.retrieval.bootstrap import Interval
@@ -42,7 +43,9 @@ async def evaluate_dataset(
     client: ReidClient,
     data: EvaluationData | Path,
     folder: Path,
+    alpha: float | None = None,
     *,
+    ensemble: str = QAFM,
     on_error: OnError = "skip",
     concurrency: int = CONCURRENCY,
     rerank: bool = False,
@@ -56,48 +59,70 @@ async def evaluate_dataset(
     """Evaluate a server on a dataset, and write the report and the descriptors into `folder`.
 
     data: what `client.evaluation.dataset.read_dataset` gives, or the folder of a dataset. After an interruption the
-    same call goes on with the images that are left. rerank: also the metrics after k-reciprocal re-ranking.
-    abstaining: also those without this share of the queries, those of the worst quality. sweep_alpha: also the
-    paper's Table 4; weightings: with a row for each of these, by name. heatmaps: pictures to show, by their images'
-    names. warn: is told what a person should know before trusting the result, and of each image that failed.
-    Raises as `describe_dataset` does, InvalidDataset where `data` is not valid, InvalidSettings for another share than
-    `qafm.retrieval.abstention` takes or a weighting that cannot do with what the server says, where another evaluation
-    writes into `folder` or a report of another dataset is there, InvalidDescriptors where nothing can be measured, and
-    EvaluationFailed where that is because images failed.
+    same call goes on with the images that are left. alpha, ensemble: as `ReidClient.describe` takes them. rerank: also
+    the metrics after k-reciprocal re-ranking. abstaining: also those without this share of the queries, those of the
+    worst quality. sweep_alpha: also the paper's Table 4; weightings: with a row for each of these, by name. heatmaps:
+    pictures to show, by their images' names. warn: is told what a person should know before trusting the result, and of
+    each image that failed. Raises as `describe_dataset` does, InvalidDataset where `data` is not valid, InvalidSettings
+    for another share than `qafm.retrieval.abstention` takes or what cannot do with what the ensemble gives, where
+    another evaluation writes into `folder` or a report of another dataset is there, InvalidDescriptors where nothing
+    can be measured, and EvaluationFailed where that is because images failed.
     """
     start = time.perf_counter()
-    if abstaining is not None:
-        require_fraction(abstaining)
-    require_served_inputs(weightings or {}, scatter=SCATTER.name not in client.lacks)
+    ensemble = ensemble_for(alpha, ensemble)
+    _require(client, ensemble, abstaining, weightings or {})
     dataset = read_dataset(data) if isinstance(data, Path) else data
-    for warning in dataset.warnings:
+    for warning in (*dataset.warnings, *_doubts(ensemble, weightings or {})):
         warn(warning)
     # Before anything is described: what it says is needed when all is.
     sweep_alpha = sweep_alpha or bool(weightings)
     recorded = dataset.degradations() if sweep_alpha else None
     with report_folder(folder, dataset.identity, dataset.root):
         described = await describe_dataset(
-            client, dataset, folder, on_error=on_error, concurrency=concurrency, progress=progress, warn=warn
+            client,
+            dataset,
+            folder,
+            alpha,
+            ensemble=ensemble,
+            on_error=on_error,
+            concurrency=concurrency,
+            progress=progress,
+            warn=warn,
         )
-        for image in described.failed_images:
-            warn(f"{image.path}: {image.reason}")
         measured = await _measure(described, rerank, abstaining, recorded)
-        ablation = None
-        if sweep_alpha:
-            sides = described.query, described.gallery
-            ablation = await ablate(client, recorded, *sides, measured.metrics, concurrency, weightings)
+        swept = (client, recorded, described.query, described.gallery, measured.metrics, concurrency, weightings)
+        ablation = await ablate(*swept) if sweep_alpha else None
         await client.confirm_model()
         _write_descriptors(folder, described)
         # Half of the memory, and not needed any more.
         described = described.without_vectors()
         report = await _report(client, dataset, described, measured, ablation, heatmaps or {}, progress, start)
-        write_queries(folder / QUERIES_FILE, described.query, measured.metrics)
-        if ablation:
-            write_images(folder / IMAGES_FILE, described.query, described.gallery, ablation)
-        await asyncio.to_thread(write_report, folder, report)
-        if not described.unanswered:
-            described.journal.remove()
+        await asyncio.to_thread(_write, folder, described, report)
     return report
+
+
+def require_quality(ensemble: str, *, abstaining: bool, weightings: bool) -> None:
+    """Raises InvalidSettings where what is asked for reads the quality of images, and the ensemble gives none."""
+    reading = {"--abstain": abstaining, "--weighting": weightings}
+    asked = " and ".join(option for option, given in reading.items() if given)
+    if asked and IDENTIFIABILITY not in MODELS[ensemble].outputs:
+        raise InvalidSettings(
+            f"{ensemble} computes no quality of an image, which {asked} would read; ask {QAFM}, or leave that away"
+        )
+
+
+def _require(client: ReidClient, ensemble: str, abstaining: float | None, weightings: Mapping[str, Weighting]) -> None:
+    """What can be known to be wrong before anything is sent or written. Raises as `evaluate_dataset` does."""
+    outputs = client.outputs(ensemble)
+    require_quality(ensemble, abstaining=abstaining is not None, weightings=bool(weightings))
+    require_served_inputs(weightings, scatter=SCATTER.name in outputs)
+    if abstaining is not None:
+        require_fraction(abstaining)
+
+
+def _doubts(ensemble: str, weightings: Mapping[str, Weighting]) -> Iterator[str]:
+    if weightings and ensemble == QAFM_FAST:
+        yield f"the weightings read what {ensemble} estimates of Q and SCATTER; {QAFM} measures them, by 35 views"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +173,16 @@ def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
         # There was room for the new ones: an earlier result must not stand beside them.
         for name in (REPORT_FILE, PAGE_FILE, QUERIES_FILE, IMAGES_FILE):
             (folder / name).unlink(missing_ok=True)
+
+
+def _write(folder: Path, described: DescribedDataset, report: Report) -> None:
+    """All but the descriptors; then the journal has done its work, unless some images are to be tried again."""
+    write_queries(folder / QUERIES_FILE, described.query, report.metrics)
+    if report.ablation:
+        write_images(folder / IMAGES_FILE, described.query, described.gallery, report.ablation)
+    write_report(folder, report)
+    if not described.unanswered:
+        described.journal.remove()
 
 
 async def _report(

@@ -8,6 +8,7 @@ import typer
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
+from client.commands.options import Alpha, Ensemble, Model, alpha_for
 
 if TYPE_CHECKING:
     from client.description import Description
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 def describe_images(
     connection: Connection,
     images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or BMP files, one person in each.")],
+    model: Model = Ensemble.qafm,
+    alpha: Alpha = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object for each image.")] = False,
 ) -> None:
     """Print attributes, alpha and quality of images, and what is wrong with those that are not to be trusted."""
@@ -29,9 +32,12 @@ def describe_images(
     from client.description import Description
     from qafm.errors import ContractMismatch
 
+    alpha = alpha_for(model, alpha)
+
     async def described() -> "tuple[Manifest, list[tuple[Path, Description | InvalidImage | RequestFailed]]]":
         async with connection.client() as client:
-            pairs = [pair async for pair in client.describe_many(images, return_errors=True)]
+            results = client.describe_many(images, alpha, ensemble=model.value, return_errors=True)
+            pairs = [pair async for pair in results]
             await client.confirm_model()
             return client.manifest, pairs
 
@@ -62,9 +68,12 @@ def describe_images(
 def _print(path: Path, description: "Description", said: str | None) -> None:
     output = console.output()
     output.print(str(path), style="bold", markup=False, soft_wrap=True)
-    utility = "" if description.utility is None else f"   utility {description.utility:.3f} (0.5 is ordinary)"
-    q = f"identifiability {description.identifiability:.3f} (higher is worse)"
-    output.print(f"  alpha {description.alpha:.3f}   {q}{utility}", soft_wrap=True)
+    numbers = [f"alpha {description.alpha:.3f}"]
+    if description.identifiability is not None:
+        numbers.append(f"identifiability {description.identifiability:.3f} (higher is worse)")
+    if description.utility is not None:
+        numbers.append(f"utility {description.utility:.3f} (0.5 is ordinary)")
+    output.print(f"  {'   '.join(numbers)}", soft_wrap=True)
     if said:
         output.print(f"  {said}", style="yellow")
     for attribute in description.attributes.values():

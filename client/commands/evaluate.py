@@ -10,7 +10,17 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Abstain, NamePattern, Rerank, SweepAlpha, Weightings
+from client.commands.options import (
+    Abstain,
+    Alpha,
+    Ensemble,
+    Model,
+    NamePattern,
+    Rerank,
+    SweepAlpha,
+    Weightings,
+    alpha_for,
+)
 
 if TYPE_CHECKING:
     from client.report.report import Report
@@ -25,26 +35,29 @@ class OnError(str, Enum):
     fail = "fail"
 
 
+Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="How many requests are in flight at once.")]
+RequestTimeout = Annotated[
+    float, typer.Option("--request-timeout", min=0, help="Seconds to wait for the answer to one request.")
+]
+Retry = Annotated[float, typer.Option("--retry", min=0, help="Seconds to keep trying while the server is away.")]
+
+
 @connected
 def evaluate_server(
     connection: Connection,
     data: Annotated[Path, typer.Option(help="Folder of a dataset in a known layout, or a CSV file that lists one.")],
     split: Annotated[Split, typer.Option(help="Which images are searched for in the gallery.")] = Split.query,
     report: Annotated[Path, typer.Option(help="Folder for the report and the descriptors.")] = Path("report"),
+    model: Model = Ensemble.qafm,
+    alpha: Alpha = None,
     name_pattern: NamePattern = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only this many queries, the first ones.")] = None,
     on_error: Annotated[
         OnError, typer.Option(help="Leave out an image that fails, or stop at the first one.")
     ] = OnError.skip,
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=1024, help="How many requests are in flight at once.")
-    ] = defaults.CONCURRENCY,
-    request_timeout_s: Annotated[
-        float, typer.Option("--request-timeout", min=0, help="Seconds to wait for the answer to one request.")
-    ] = defaults.REQUEST_TIMEOUT_S,
-    retry_s: Annotated[
-        float, typer.Option("--retry", min=0, help="Seconds to keep trying while the server is away.")
-    ] = defaults.RETRY_S,
+    concurrency: Concurrency = defaults.CONCURRENCY,
+    request_timeout_s: RequestTimeout = defaults.REQUEST_TIMEOUT_S,
+    retry_s: Retry = defaults.RETRY_S,
     rerank: Rerank = False,
     abstain: Abstain = None,
     heatmaps: Annotated[
@@ -57,12 +70,14 @@ def evaluate_server(
     import asyncio
 
     from client.commands.progress import progress
-    from client.evaluate import evaluate_dataset
+    from client.evaluate import evaluate_dataset, require_quality
     from client.evaluation.dataset import read_dataset
     from client.report.report import read_heatmaps
     from qafm.weighting import load_weighting
 
     # What is wrong with the input is said before any server is asked.
+    alpha = alpha_for(model, alpha)
+    require_quality(model.value, abstaining=abstain is not None, weightings=bool(weighting))
     dataset = read_dataset(data, limit, name_pattern)
     pictures = read_heatmaps(heatmaps) if heatmaps else {}
     weightings = {str(path): load_weighting(path) for path in weighting or ()}
@@ -73,6 +88,8 @@ def evaluate_server(
                 client,
                 dataset,
                 report,
+                alpha,
+                ensemble=model.value,
                 on_error=on_error.value,
                 concurrency=concurrency,
                 rerank=rerank,
@@ -114,7 +131,7 @@ def _print(result: "Report", folder: Path) -> None:
         output.print(tables.correlations(result.ablation), soft_wrap=True)
     output.print(
         f"{tables.counts(result.metrics)}, {result.timings['images_per_second']:.1f} images/s. "
-        f"Report: {folder / 'report.html'}",
+        f"Model: {result.model}. Report: {folder / 'report.html'}",
         soft_wrap=True,
         markup=False,
     )

@@ -9,7 +9,7 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Json, NamePattern
+from client.commands.options import Alpha, Ensemble, Json, Model, NamePattern, alpha_for
 
 if TYPE_CHECKING:
     from client.description import Description
@@ -21,6 +21,8 @@ def search_person(
     connection: Connection,
     image: Annotated[Path, typer.Argument(help="A picture of the person to look for: a JPEG, PNG, WebP or BMP file.")],
     gallery: Annotated[Path, typer.Option(help="Where to look: a folder of crops, or descriptors of them (.npz).")],
+    model: Model = Ensemble.qafm,
+    alpha: Alpha = None,
     top: Annotated[int, typer.Option(min=1, help="How many results to show.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures to this file.")] = None,
     images: Annotated[
@@ -37,12 +39,13 @@ def search_person(
     from qafm.files import write_json
 
     # What is wrong with the input is said before any server is asked.
+    alpha = alpha_for(model, alpha)
     if name_pattern is not None and not gallery.is_dir():
         raise typer.BadParameter(
             f"{gallery} is no folder; a pattern reads the names in one", param_hint="--name-pattern"
         )
     where = list_gallery(gallery, name_pattern) if gallery.is_dir() else read_gallery(gallery, images)
-    description, searched, failures = asyncio.run(_describe(connection, image, where))
+    description, searched, failures = asyncio.run(_describe(connection, image, where, alpha, model.value))
     for failure in failures:
         console.say_error(str(failure))
     nearest = search(description.descriptor, searched, top, description.model)
@@ -61,20 +64,28 @@ def search_person(
 
 
 async def _describe(
-    connection: Connection, image: Path, where: "GalleryImages | Gallery"
+    connection: Connection, image: Path, where: "GalleryImages | Gallery", alpha: float | None, ensemble: str
 ) -> "tuple[Description, Gallery, list[Exception]]":
     """The image, the gallery (described now, unless it was kept), and why some of its images failed."""
     from client.commands.progress import progress
-    from client.gallery.search import GalleryImages, describe_gallery
+    from client.gallery.search import GalleryImages, describe_gallery, require_same_model
 
     failures: list[Exception] = []
     async with connection.client() as client:
-        description = await client.describe(image)
+        if not isinstance(where, GalleryImages):
+            require_same_model(client, where, alpha, ensemble=ensemble)
+        description = await client.describe(image, alpha, ensemble=ensemble)
         if isinstance(where, GalleryImages):
             if where.warning:
                 console.warn(where.warning)
             where = await describe_gallery(
-                client, where, concurrency=defaults.CONCURRENCY, progress=progress, failed=failures.append
+                client,
+                where,
+                alpha,
+                ensemble=ensemble,
+                concurrency=defaults.CONCURRENCY,
+                progress=progress,
+                failed=failures.append,
             )
         await client.confirm_model()
     return description, where, failures

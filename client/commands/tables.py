@@ -117,7 +117,7 @@ def ablation(result: Ablation) -> Iterator[Table]:
     for name in ("", "α", "paper's α", "Rank-1", "Rank-5", "mAP", "Difference in mAP"):
         table.add_column(name, justify="right" if name else "left")
     for row in result.rows:
-        weights = ["" if weight is None else f"{weight:.1f}" for weight in (row.alpha, row.paper_alpha)]
+        weights = ["" if weight is None else str(weight) for weight in (row.alpha, row.paper_alpha)]
         reached = (f"{100 * value:.2f}" for value in (row.metrics.rank1, row.metrics.rank5, row.metrics.mAP))
         table.add_row(row.name, *weights, *reached, row.difference["mAP"].in_per_cent() if row.difference else "")
     yield table

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.reid import ReidClient
-from qafm.contract import FEATURE_SIZE, PERTURBATION_COUNT
+from qafm.contract import FEATURE_SIZE, PERTURBATION_COUNT, QAFM
 from qafm.datasets import degradations
 from qafm.datasets.degradations import LEVELS, level
 from qafm.errors import InvalidSettings
 from qafm.quality import Quality
 from qafm.retrieval.comparison import Differences, differences, differences_summary
-from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.descriptors import Descriptors, of_both
 from qafm.retrieval.metrics import Metrics, evaluate
 from qafm.utility import LENGTH
 from qafm.weighting import Weighting
@@ -65,7 +65,8 @@ class Degradation:
     """What is recorded to be wrong with the images, and what that does.
 
     recorded: {path: kind and strength}. queries: how many there are at each level that has any; rows: for
-    each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength over all images.
+    each row of the sweep its mAP at those levels. q_strength_r: Pearson's r of Q and strength over all images, None
+    where either is constant or there is no Q.
     """
 
     recorded: Mapping[str, degradations.Degradation]
@@ -79,7 +80,8 @@ class Degradation:
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """The rows of Table 4, first the served descriptor. alpha_*: over all images; q_alpha_r: Pearson's r of Q and α."""
+    """The rows of Table 4, first the served descriptor. alpha_*: over all images; q_alpha_r: Pearson's r of Q and α,
+    None where either is constant or there is no Q."""
 
     rows: tuple[Row, ...]
     alpha_mean: float
@@ -112,11 +114,14 @@ async def ablate(
     "APN alone" and "APAN alone" stand twice: as α = 1 and 0, through an FC that never trained there, and as the plain
     cosine of v_a and v_s. recorded: what is wrong with the images, all of them, by path; it splits the queries.
     concurrency: how many requests are in flight at once. weightings: further ones by name, a row each, by Q and SCATTER
-    as they were served; raises InvalidSettings where one cannot do with these (see `require_served_inputs`).
+    as they were served; raises InvalidSettings where one cannot do with these (see `require_served_inputs`). Those of
+    QAFM_FAST are learnt estimates: there a row is what the weighting makes of these, not of what 35 views measure. An
+    ensemble that gives no Q takes none.
     """
     weightings = weightings or {}
     require_served_inputs(weightings, scatter=query.scatter is not None)
-    rows = [Row("QAFM", None, metrics)]
+    ensemble, given_alpha = client.manifest.asked(query.model) or (QAFM, None)
+    rows = [Row("QAFM" if ensemble == QAFM else ensemble, given_alpha, metrics)]
     for name, vectors in (("APN alone, cosine of v_a", "visual"), ("APAN alone, cosine of v_s", "semantic")):
         rows.append(await _row(name, None, metrics, _plain(query, vectors), _plain(gallery, vectors)))
     for name, fixed in (
@@ -129,15 +134,15 @@ async def ablate(
     for name, weighting in weightings.items():
         sides = [await _fused(client, side, _alphas(weighting, side), concurrency) for side in (query, gallery)]
         rows.append(await _row(f"weighting {name}", None, metrics, *sides))
-    alpha = np.concatenate([known(side.alpha) for side in (query, gallery)])
-    score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
+    alpha = known(of_both(query, gallery, "alpha"))
+    score = of_both(query, gallery, "identifiability")
     return Ablation(
         rows=tuple(rows),
         alpha_mean=float(alpha.mean()),
         alpha_sd=float(alpha.std()),
         alpha_min=float(alpha.min()),
         alpha_max=float(alpha.max()),
-        q_alpha_r=correlation(score, alpha),
+        q_alpha_r=None if score is None else correlation(score, alpha),
         degradation=_by_degradation(recorded, rows, query, gallery),
     )
 
@@ -159,14 +164,14 @@ def _by_degradation(
         return None
     images = [*known(query.paths).tolist(), *known(gallery.paths).tolist()]
     strength = np.array([recorded[image].strength for image in images])
-    score = np.concatenate([known(side.identifiability) for side in (query, gallery)])
+    score = of_both(query, gallery, "identifiability")
     levels = np.array([level(each) for each in strength[: len(query)]])
     groups = {name: np.flatnonzero(levels == name) for name in LEVELS if (levels == name).any()}
     return Degradation(
         recorded=recorded,
         queries={name: len(group) for name, group in groups.items()},
         rows={row.name: dict(_mean_precision(row, groups)) for row in rows},
-        q_strength_r=correlation(score, strength),
+        q_strength_r=None if score is None else correlation(score, strength),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.description import Description
+from client.ensembles import ensemble_for
 from client.evaluation.dataset import EvaluationData
 from client.evaluation.journal import Journal, Records, key_of, other_journals
 from client.progress import Progress
-from client.reid import ReidClient
+from client.reid import ReidClient, Result
 from qafm.attribute_metrics import HeadMetrics, head_metrics
-from qafm.contract import QAFM
+from qafm.contract import ALPHA, QAFM
 from qafm.datasets.crops import Crop
 from qafm.errors import InvalidImage, QafmError, RequestFailed
 from qafm.manifest import Manifest
 from qafm.record import RECORD
-from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.descriptors import Descriptors, of_both
 
 OnError = Literal["skip", "fail"]
 
@@ -64,9 +65,9 @@ class DescribedDataset:
     seconds: float
     journal: Journal
 
-    def all(self, name: str) -> NDArray[Any]:
-        """One array of the query, then of the gallery."""
-        return np.concatenate([side.arrays()[name] for side in (self.query, self.gallery)])
+    def all(self, name: str) -> NDArray[Any] | None:
+        """One array of the query, then of the gallery; None where the ensemble does not give it."""
+        return of_both(self.query, self.gallery, name)
 
     def without_vectors(self) -> DescribedDataset:
         """The same without the branches' vectors, which are half of its memory."""
@@ -82,7 +83,9 @@ async def describe_dataset(
     client: ReidClient,
     dataset: EvaluationData,
     folder: Path,
+    alpha: float | None = None,
     *,
+    ensemble: str = QAFM,
     on_error: OnError,
     concurrency: int,
     progress: Progress,
@@ -90,22 +93,26 @@ async def describe_dataset(
 ) -> DescribedDataset:
     """Describe every image of a dataset, except those whose descriptions an interrupted call left in `folder`.
 
-    on_error: "skip" leaves an image that fails out and lists it in failed_images; "fail" raises its
-    InvalidImage or RequestFailed. Raises ServerUnreachable when the server goes away for good, ModelChanged when it
-    comes back with another model, InvalidSettings where the journal is of another dataset. Whatever ends the call, all
-    descriptions but the last few stay in the journal.
+    alpha, ensemble: as `ReidClient.describe` takes them. on_error: "skip" leaves an image that fails out, lists it in
+    failed_images and tells `warn`; "fail" raises its InvalidImage or RequestFailed. Raises ServerUnreachable when the
+    server goes away for good, ModelChanged when it comes back with another model, ContractMismatch for an ensemble that
+    it lacks, InvalidSettings where the journal is of another dataset. Whatever ends the call, all descriptions but the
+    last few stay in the journal.
     """
     names, start = dataset.names, time.perf_counter()
     keys = [key_of(name, crop.path) for name, crop in zip(names, dataset.crops, strict=True)]
-    model = client.manifest.model(QAFM)
-    with Journal(folder, model, dataset.identity, client.outputs(QAFM)) as journal:
+    ensemble = ensemble_for(alpha, ensemble)
+    outputs, model = client.outputs(ensemble), client.manifest.model(ensemble, alpha)
+    outputs = outputs if alpha is None else (*outputs, ALPHA.name)
+    with Journal(folder, model, dataset.identity, outputs) as journal:
         for other in other_journals(folder, journal):
             warn(f"{other}: was left by another model or an earlier version; it is not read, and may be deleted")
         known = set(journal.records(keys).rows.tolist())
         todo = [row for row in range(len(keys)) if row not in known]
-        failed = await _describe_rows(
-            client, dataset, todo, keys, journal, on_error=on_error, concurrency=concurrency, progress=progress
-        )
+        files = (dataset.crops[row].path for row in todo)
+        results = client.describe_many(files, alpha, ensemble=ensemble, concurrency=concurrency, return_errors=True)
+        with progress(f"describe, {len(known):,} known" if known else "describe", len(todo)) as step:
+            failed = await _keep(results, todo, keys, _Pending(client, journal), on_error, step)
         records = journal.records(keys)
     seconds = time.perf_counter() - start
     first_of_gallery = int(np.searchsorted(records.rows, len(dataset.query)))
@@ -113,15 +120,18 @@ async def describe_dataset(
         _gather(names, dataset.crops, records, part, model)
         for part in (slice(0, first_of_gallery), slice(first_of_gallery, None))
     )
+    failed_images = tuple(
+        FailedImage(names[row], str(error).removeprefix(f"{dataset.crops[row].path}: "))
+        for row, error in sorted(failed.items())
+    )
+    for image in failed_images:
+        warn(f"{image.path}: {image.reason}")
     return DescribedDataset(
         root=dataset.root,
         query=query,
         gallery=gallery,
         attributes=_attribute_metrics(dataset.attributes, query, gallery),
-        failed_images=tuple(
-            FailedImage(names[row], str(error).removeprefix(f"{dataset.crops[row].path}: "))
-            for row, error in sorted(failed.items())
-        ),
+        failed_images=failed_images,
         manifest=client.manifest,
         model=model,
         unanswered=sum(isinstance(error, RequestFailed) for error in failed.values()),
@@ -131,41 +141,34 @@ async def describe_dataset(
     )
 
 
-async def _describe_rows(
-    client: ReidClient,
-    dataset: EvaluationData,
+async def _keep(
+    results: AsyncGenerator[tuple[Path, Result], None],
     rows: Sequence[int],
     keys: Sequence[bytes],
-    journal: Journal,
-    *,
+    pending: _Pending,
     on_error: OnError,
-    concurrency: int,
-    progress: Progress,
+    step: Callable[[], None],
 ) -> dict[int, InvalidImage | RequestFailed]:
-    """Describe some crops, and keep the descriptions in the journal. Returns what failed, by row."""
+    """Keep the descriptions of some crops as they come, in the order of `rows`. Returns what failed, by row."""
     failed: dict[int, InvalidImage | RequestFailed] = {}
-    pending = _Pending(client, journal)
-    known = len(keys) - len(rows)
-    files = (dataset.crops[row].path for row in rows)
-    with progress("describe" if not known else f"describe, {known:,} known", len(rows)) as step:
-        async with aclosing(client.describe_many(files, concurrency=concurrency, return_errors=True)) as results:
-            numbers = iter(rows)
-            try:
-                async for _, result in results:
-                    row = next(numbers)
-                    if isinstance(result, Description):
-                        await pending.add(keys[row], result)
-                    elif on_error == "fail":
-                        raise result
-                    else:
-                        failed[row] = result
-                    step()
-            except BaseException:
-                # What ends this matters more than that the last few results can no longer be confirmed.
-                with suppress(QafmError):
-                    await pending.keep(retry_s=0)
-                raise
-            await pending.keep()
+    numbers = iter(rows)
+    async with aclosing(results):
+        try:
+            async for _, result in results:
+                row = next(numbers)
+                if isinstance(result, Description):
+                    await pending.add(keys[row], result)
+                elif on_error == "fail":
+                    raise result
+                else:
+                    failed[row] = result
+                step()
+        except BaseException:
+            # What ends this matters more than that the last few results can no longer be confirmed.
+            with suppress(QafmError):
+                await pending.keep(retry_s=0)
+            raise
+        await pending.keep()
     return failed
 
 

@@ -30,7 +30,8 @@ def write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
 def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation: Ablation) -> None:
     """One line an image as CSV: what is wrong with it, Q, α; of a query also its AP fused and by each branch's cosine.
 
-    A gallery image has no AP, nor has a query without a true match: their fields are empty.
+    A gallery image has no AP, nor has a query without a true match; where α was given there is no Q. Their fields are
+    empty.
     """
     fused, apn, apan, *_ = ablation.rows
     recorded = ablation.degradation.recorded if ablation.degradation else {}
@@ -40,7 +41,8 @@ def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation:
         (query, [row.metrics.average_precision for row in (fused, apn, apan)]),
         (gallery, [unknown] * 3),
     ):
-        columns = (known(side.identifiability), known(side.alpha), *precisions)
+        score = np.full(len(side), np.nan) if side.identifiability is None else side.identifiability
+        columns = (score, known(side.alpha), *precisions)
         for image, *numbers in zip(known(side.paths).tolist(), *columns, strict=True):
             cells = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
             degradation = recorded.get(image)

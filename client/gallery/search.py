@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from client.description import Description, Float32
+from client.ensembles import ensemble_for
 from client.page import crop, page
 from client.progress import Progress
 from client.reid import ReidClient
@@ -86,19 +87,25 @@ def list_gallery(folder: Path, name_pattern: str | None = None) -> GalleryImages
 async def describe_gallery(
     client: ReidClient,
     images: GalleryImages,
+    alpha: float | None = None,
     *,
+    ensemble: str = QAFM,
     concurrency: int,
     progress: Progress,
     failed: Callable[[Exception], None],
 ) -> Gallery:
-    """The descriptors of images. failed: is told of each that cannot be described.
+    """The descriptors of images. alpha, ensemble: as `ReidClient.describe` takes them. failed: is told of each that
+    cannot be described.
 
     Raises InvalidDataset where none can be, and as `ReidClient.describe` does where the server goes away.
     """
     paths: list[Path] = []
     descriptors: list[Float32] = []
+    model = _model(client, alpha, ensemble)
     with progress("describe", len(images.paths)) as step:
-        results = client.describe_many(images.paths, concurrency=concurrency, return_errors=True)
+        results = client.describe_many(
+            images.paths, alpha, ensemble=ensemble, concurrency=concurrency, return_errors=True
+        )
         async with aclosing(results):
             async for path, result in results:
                 if isinstance(result, Description):
@@ -110,7 +117,32 @@ async def describe_gallery(
     if not paths:
         raise InvalidDataset(f"none of the gallery's {len(images.paths)} images could be described")
     people = None if images.people is None else tuple(images.people[path] for path in paths)
-    return Gallery(tuple(paths), np.stack(descriptors), client.manifest.model(QAFM), people)
+    return Gallery(tuple(paths), np.stack(descriptors), model, people)
+
+
+def require_same_model(
+    client: ReidClient, gallery: Gallery, alpha: float | None = None, *, ensemble: str = QAFM
+) -> None:
+    """Refuse a gallery that another model made than would describe an image to look for, before one is sent.
+
+    alpha, ensemble: as `ReidClient.describe` takes them. Raises InvalidDescriptors, which says how to ask the gallery's
+    model where this server has it; ContractMismatch for an ensemble that it lacks.
+    """
+    try:
+        require_one_model(_model(client, alpha, ensemble), gallery.model)
+    except InvalidDescriptors as error:
+        asked = client.manifest.asked(gallery.model)
+        if asked is None:
+            raise
+        options = f"--model {asked[0]}" + ("" if asked[1] is None else f" --alpha {asked[1]}")
+        raise InvalidDescriptors(f"{error}: the server has the gallery's, by {options}") from None
+
+
+def _model(client: ReidClient, alpha: float | None, ensemble: str) -> str:
+    """The name of what `ReidClient.describe` describes by. Raises as that does."""
+    ensemble = ensemble_for(alpha, ensemble)
+    client.outputs(ensemble)
+    return client.manifest.model(ensemble, alpha)
 
 
 def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = None) -> list[Found]:

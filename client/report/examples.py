@@ -15,7 +15,7 @@ from PIL import Image
 from client.page import crop
 from qafm.errors import InvalidImage
 from qafm.images import decode
-from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.descriptors import Descriptors, of_both
 from qafm.retrieval.metrics import Metrics
 from qafm.retrieval.ranking import ranked_lists
 
@@ -57,7 +57,7 @@ class Examples:
     """What to show of a dataset at `root`; paths are relative to it.
 
     queries: of each identity the query with the lowest average precision, the lowest of all first. easiest, hardest:
-    images by Q, the extreme first.
+    images by Q, the extreme first; none where there is no Q.
     """
 
     root: Path
@@ -67,7 +67,7 @@ class Examples:
 
 
 def choose_examples(root: Path, query: Descriptors, gallery: Descriptors, metrics: Metrics) -> Examples:
-    """metrics: of this query and gallery, which must have paths and identifiability."""
+    """metrics: of this query and gallery, which must have paths."""
     assert query.paths is not None and gallery.paths is not None, "described images have paths"
     rows = worst_of_each_identity(query.pids, metrics.average_precision)
     queries = tuple(
@@ -83,9 +83,10 @@ def choose_examples(root: Path, query: Descriptors, gallery: Descriptors, metric
         )
         for row, ranked in zip(rows, ranked_lists(query, gallery, rows, LIST_LENGTH), strict=True)
     )
-    assert query.identifiability is not None and gallery.identifiability is not None, "described images have Q"
+    scores = of_both(query, gallery, "identifiability")
+    if scores is None:
+        return Examples(root, queries, (), ())
     paths = np.concatenate([query.paths, gallery.paths])
-    scores = np.concatenate([query.identifiability, gallery.identifiability])
     order = np.argsort(scores, kind="stable")
     easiest, hardest = (
         tuple(Scored(str(paths[row]), float(scores[row])) for row in extreme)
@@ -103,7 +104,9 @@ def worst_of_each_identity(pids: NDArray[np.int64], average_precision: NDArray[n
 
 
 def crops_by_quality(examples: Examples) -> str:
-    """The section with the crops of the lowest and the highest Q (the paper's Figs. 4 and 5)."""
+    """The section with the crops of the lowest and the highest Q (the paper's Figs. 4 and 5); none without Q."""
+    if not examples.easiest:
+        return ""
 
     def row(images: Sequence[Scored]) -> str:
         shown = (

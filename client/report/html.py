@@ -13,6 +13,7 @@ from client.page import crop, page
 from client.report.examples import crops_by_quality, lists_of_queries
 from client.report.report import Report
 from qafm.attribute_metrics import HeadMetrics
+from qafm.contract import QAFM_FAST, QAFM_FIXED_ALPHA
 from qafm.retrieval.bootstrap import Difference, Interval
 from qafm.retrieval.discard import LIMIT, DiscardCurve
 from qafm.retrieval.metrics import METRIC_LABELS, PROTOCOL, Metrics
@@ -35,7 +36,7 @@ def report_page(report: Report) -> str:
     body = f"""<header>
 <h1>Person re-identification</h1>
 <p>{escape(report.data)} at {escape(report.url)}, {escape(report.created)}<br>
-Model {escape(report.model)}<br>
+Model {escape(report.model)}{_asked(*report.asked)}<br>
 {metrics.queries:,} queries{skipped}, of {metrics.identities:,} identities; {metrics.gallery:,} gallery images</p>
 </header>
 {_failures(report.failed_images)}
@@ -50,7 +51,7 @@ images. {_paper_note(metrics)}
 {_RERANKED_NOTE if report.reranked else ""}</p></section>
 {_charts(report)}
 {_discard(report.discard)}
-{_told(report.manifest.content.get("quality"))}
+{_told(report.manifest.content.get("quality")) if report.identifiability is not None else ""}
 {crops_by_quality(report.examples) if report.examples else ""}
 {_verification(report.verification)}
 {_ablation(report.ablation)}
@@ -61,6 +62,13 @@ images. {_paper_note(metrics)}
 <section><h2>Time</h2>{_facts(report.timings)}</section>
 <section><h2>What was served</h2>{_facts(_legible(report.manifest.content))}</section>"""
     return page(f"QAFM evaluation: mAP {_percent(metrics.mAP)}", body)
+
+
+def _asked(ensemble: str | None, alpha: float | None) -> str:
+    """How the ensemble differs from `qafm`."""
+    if ensemble == QAFM_FAST:
+        return ": quality by one learnt network instead of 35 views"
+    return f": α = {alpha} for every image, no quality" if ensemble == QAFM_FIXED_ALPHA else ""
 
 
 def _percent(fraction: float) -> str:
@@ -124,10 +132,10 @@ def _charts(report: Report) -> str:
             scatter(report.identifiability, report.alpha, "identifiability score Q", "weight α"),
         ]
         r = correlation(report.identifiability, report.alpha)
-        note = "" if r is None else f" Pearson's r of the two is {r:+.2f}."
-    return f"""<section><h2>Curves</h2><div class="charts">{"".join(charts)}</div>
-<p class="note">Q is higher for a picture that is harder to identify. α is the weight of the visual branch.{note}</p>
-</section>"""
+        note = f"""
+<p class="note">Q is higher for a picture that is harder to identify. α is the weight of the visual branch.
+{"" if r is None else f"Pearson's r of the two is {r:+.2f}."}</p>"""
+    return f"""<section><h2>Curves</h2><div class="charts">{"".join(charts)}</div>{note}</section>"""
 
 
 def _discard(curves: dict[str, DiscardCurve]) -> str:
@@ -161,9 +169,9 @@ def _told(quality: Any) -> str:
     heads = "".join(f'<th class="n">{escape(name)}' for name in signals)
     return f"""<section><h2>What quality tells</h2>
 <table><thead><tr><th>Degradation{heads}<th class="n">Images</thead><tbody>{rows}</tbody></table>
-<p class="note">Measured at the export, on images of held-out people that were degraded in one known way each: the rank
-correlation of how badly, with how bad the signal says the image is. 1 is best, 0 is no relation; below 0 the signal
-says that images get better as they get worse.</p></section>"""
+<p class="note">Measured at the export, by 35 views, on images of held-out people that were degraded in one known way
+each: the rank correlation of how badly, with how bad the signal says the image is. 1 is best, 0 is no relation; below 0
+the signal says that images get better as they get worse.</p></section>"""
 
 
 def _verification(points: list[OperatingPoint]) -> str:
@@ -191,7 +199,7 @@ def _ablation(ablation: Ablation | None) -> str:
     rows = ""
     for row in ablation.rows:
         by_level = ablation.degradation.rows[row.name] if ablation.degradation else {}
-        cells = ["" if weight is None else f"{weight:.1f}" for weight in (row.alpha, row.paper_alpha)]
+        cells = ["" if weight is None else str(weight) for weight in (row.alpha, row.paper_alpha)]
         cells += [_percent(value) for value in (row.metrics.rank1, row.metrics.rank5, row.metrics.mAP)]
         cells.append(row.difference["mAP"].in_per_cent() if row.difference else "")
         cells += [_percent(by_level[name]) if name in by_level else "" for name in levels]

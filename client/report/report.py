@@ -33,9 +33,10 @@ class Report:
     """The result of an evaluation: what report.json and report.html say.
 
     created: local time, ISO 8601. data: the dataset's folder as it was given. dataset: what identifies the dataset.
-    model: the name of what described the images. intervals: 95 %, of rank1 and mAP. lacks: what the server did not
-    have. timings: seconds, images/s.
-    alpha, identifiability: float32 [N], of all images, for the charts. heatmaps: pictures by the names of their images.
+    model: the name of what described the images; see `asked`. intervals: 95 %, of rank1 and mAP. lacks: what the server
+    did not have. timings: seconds, images/s.
+    alpha, identifiability: float32 [N], of all images, for the charts; no Q where α was given. heatmaps: pictures by
+    the names of their images.
     discard: by signal of quality. unanswered: how many of the failed images may succeed when they are sent again.
     """
 
@@ -63,10 +64,18 @@ class Report:
     discard: dict[str, DiscardCurve] = field(default_factory=dict)
     ablation: Ablation | None = None
 
+    @property
+    def asked(self) -> tuple[str | None, float | None]:
+        """The ensemble that was asked, and α where it was given. None of both where the manifest has no such model."""
+        return self.manifest.asked(self.model) or (None, None)
+
     def as_json(self) -> dict[str, Any]:
+        ensemble, given_alpha = self.asked
         return {
             "format": REPORT_FORMAT,
             "model": self.model,
+            "ensemble": ensemble,
+            "alpha": given_alpha,
             **self.metrics.summary(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             **reranked_summary(self.reranked),

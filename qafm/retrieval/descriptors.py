@@ -80,6 +80,12 @@ class Descriptors:
         return {name: array for name in _LAYOUT if (array := getattr(self, name)) is not None}
 
 
+def of_both(query: Descriptors, gallery: Descriptors, name: str) -> np.ndarray | None:
+    """One array of the query, then of the gallery; None where one of them does not have it."""
+    arrays = [side.arrays()[name] for side in (query, gallery) if name in side.arrays()]
+    return np.concatenate(arrays) if len(arrays) == 2 else None
+
+
 def require_one_model(query: str | None, gallery: str | None) -> None:
     """Refuse to compare descriptors of two models, by their names; None, where a name is not known, is accepted.
 
