@@ -18,7 +18,7 @@ from qafm.errors import LoadTestFailed
 
 ENVIRONMENT_VARIABLE = "PERF_ANALYZER"
 FIXED_ALPHA = 0.5
-"""What qafm_fixed_alpha is asked with."""
+"""What qafm_fixed_alpha is asked with where no other α is given."""
 _HOW_TO_GET_IT = (
     "install it with `pip install perf-analyzer` on a system with glibc 2.38 or later (Debian 13, Ubuntu 24.04), or "
     f"take it from NVIDIA's Triton SDK image, and name the binary in {ENVIRONMENT_VARIABLE} if it is not on PATH"
@@ -76,6 +76,7 @@ def load_test(
     model: str,
     images: Sequence[bytes],
     *,
+    alpha: float = FIXED_ALPHA,
     concurrency: tuple[int, int, int] = (1, 4, 1),
     seconds: float = 10.0,
     requests: int | None = None,
@@ -84,14 +85,14 @@ def load_test(
 ) -> list[Load]:
     """Send `images`, encoded files, in turn to an ensemble, at each concurrency of a range (first, last, step).
 
-    url: HOST:PORT of the gRPC endpoint. A measurement takes `seconds`, or with `requests` until so many are answered.
-    It is repeated until three agree within `stability` per cent, ten times at most. Raises LoadTestFailed where
-    nothing was measured.
+    url: HOST:PORT of the gRPC endpoint. alpha: in [0,1], for qafm_fixed_alpha. A measurement takes `seconds`, or with
+    `requests` until so many are answered. It is repeated until three agree within `stability` per cent, ten times at
+    most. Raises LoadTestFailed where nothing was measured.
     """
     first, last, step = concurrency
     with tempfile.TemporaryDirectory(prefix="load-test-") as name:
         folder = Path(name)
-        (folder / "input.json").write_text(json.dumps({"data": [_request(model, image) for image in images]}))
+        (folder / "input.json").write_text(json.dumps({"data": [_request(model, image, alpha) for image in images]}))
         command = [perf_analyzer, "-m", model, "-u", url, "-i", "grpc", "--input-data", "input.json"]
         command += ["--concurrency-range", f"{first}:{last}:{step}"]
         if requests is None:
@@ -117,12 +118,12 @@ def load_test(
     return loads
 
 
-def _request(model: str, image: bytes) -> dict[str, object]:
+def _request(model: str, image: bytes, alpha: float) -> dict[str, object]:
     """One image as perf_analyzer reads it: a string tensor is 4 bytes of length, little-endian, and the bytes."""
     encoded = base64.b64encode(len(image).to_bytes(4, "little") + image).decode()
     request: dict[str, object] = {IMAGE.name: {"b64": encoded}}
     if model == QAFM_FIXED_ALPHA:
-        request[ALPHA.name] = [FIXED_ALPHA]
+        request[ALPHA.name] = [alpha]
     return request
 
 

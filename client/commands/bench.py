@@ -1,6 +1,5 @@
 """`client bench`: a server under load."""
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,23 +7,18 @@ import typer
 
 from client.commands import console
 from client.commands.connection import Connection, connected
-from client.commands.options import Json
-from qafm.contract import QAFM, QAFM_FIXED_ALPHA
+from client.commands.options import Alpha, Ensemble, Json, Model, alpha_for
 
 if TYPE_CHECKING:
     from qafm.manifest import Manifest
-
-
-class Ensemble(str, Enum):
-    qafm = QAFM
-    qafm_fixed_alpha = QAFM_FIXED_ALPHA
 
 
 @connected
 def measure_load(
     connection: Connection,
     data: Annotated[Path, typer.Option(help="Folder of a dataset in a known layout: its queries are sent.")],
-    model: Annotated[Ensemble, typer.Option(help="The ensemble to measure.")] = Ensemble.qafm,
+    model: Model = Ensemble.qafm,
+    alpha: Alpha = None,
     concurrency: Annotated[
         str, typer.Option(help="Requests in flight: a number, or FIRST:LAST or FIRST:LAST:STEP.")
     ] = "1:4",
@@ -55,34 +49,36 @@ def measure_load(
             "perf_analyzer is not told of TLS or headers; measure beside the server", param_hint="bench"
         )
     in_flight = _parse_range(concurrency)
+    alpha = alpha_for(model, alpha, FIXED_ALPHA)
     perf_analyzer = find_perf_analyzer()
     queries = open_dataset(data).split("query")
     sent = [crop.path.read_bytes() for crop in queries[:: max(1, len(queries) // images)][:images]]
-    manifest = asyncio.run(_manifest(connection))
+    manifest = asyncio.run(_manifest(connection, model.value))
     with console.errors().status(f"perf_analyzer: {model.value}, {concurrency} in flight"):
         loads = load_test(
             connection.url,
             model.value,
             sent,
+            alpha=FIXED_ALPHA if alpha is None else alpha,
             concurrency=in_flight,
             seconds=seconds,
             stability=stability,
             perf_analyzer=perf_analyzer,
         )
-    if asyncio.run(_manifest(connection)).fingerprints != manifest.fingerprints:
+    if asyncio.run(_manifest(connection, model.value)).fingerprints != manifest.fingerprints:
         raise ModelChanged(f"the server at {connection.url} has come back with another model; measure again")
     if json_file is not None:
-        name = manifest.model(model.value, FIXED_ALPHA if model is Ensemble.qafm_fixed_alpha else None)
-        result = {"ensemble": model.value, "model": name, "images": len(sent)}
+        result = {"ensemble": model.value, "model": manifest.model(model.value, alpha), "images": len(sent)}
         loads_json = {"loads": [load.summary() for load in loads], "manifest": dict(manifest.content)}
         write_json(json_file, {**result, **loads_json})
     for table in tables.loads(model.value, loads):
         console.output().print(table)
 
 
-async def _manifest(connection: Connection) -> "Manifest":
-    """What the server says it serves, once it is ready and its models are those of the contract."""
+async def _manifest(connection: Connection, ensemble: str) -> "Manifest":
+    """What the server says it serves, once it is ready and its models are those of the contract, the ensemble too."""
     async with connection.client() as client:
+        client.outputs(ensemble)
         return client.manifest
 
 

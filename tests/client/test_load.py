@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from client.commands.app import app
 from client.load import Load, ModelTime, find_perf_analyzer, load_test
+from qafm.contract import MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA
 from qafm.errors import LoadTestFailed
 
+FINGERPRINTS = {QAFM: "aaaa-bbbb", QAFM_FIXED_ALPHA: "cccc-dddd"}
 # As perf_analyzer 2.60 writes them for an ensemble and a model of it, two requests in flight.
 ENSEMBLE = """Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,\
 Server Compute Infer,Server Compute Output,Client Recv,p50 latency,p90 latency,p95 latency,p99 latency
@@ -104,6 +106,53 @@ def test_a_report_of_another_form_is_a_failure(program, row):
     path = program("echo 'Concurrency,Inferences/Second' > report.csv", f"echo '{row}' >> report.csv")
     with pytest.raises(LoadTestFailed, match="a report that cannot be read"):
         load_test("host:1", "qafm", [b"abc"], concurrency=(1, 1, 1), perf_analyzer=path)
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "sent"),
+    [
+        (("--model", "qafm_fixed_alpha"), "cccc-dddd/qafm_fixed_alpha@0.5", [0.5]),
+        (("--model", "qafm_fixed_alpha", "--alpha", "0"), "cccc-dddd/qafm_fixed_alpha@0", [0.0]),
+        (("--model", "qafm_fast"), "eeee-ffff/qafm_fast", None),
+    ],
+)
+def test_each_ensemble_is_measured_and_named(client, peer, dataset, program, tmp_path, options, model, sent):
+    peer.models[QAFM_FAST] = MODELS[QAFM_FAST]
+    peer.manifest = json.dumps({"format": 2, "fingerprints": FINGERPRINTS | {QAFM_FAST: "eeee-ffff"}})
+    (tmp_path / "ensemble.csv").write_text(ENSEMBLE)
+    program(
+        "[ $1 = --version ] && echo 'Perf Analyzer Version 2.60.0' && exit",
+        f"cp input.json {tmp_path}",
+        f"cp {tmp_path}/ensemble.csv report.csv",
+    )
+    asked = ("--data", dataset, "--url", peer.url, "--concurrency", "1:2", "--json", tmp_path / "load.json")
+    code, output, errors = client("bench", *asked, *options)
+    assert code == 0, errors
+    result = json.loads((tmp_path / "load.json").read_text())
+    assert (result["ensemble"], result["model"]) == (options[1], model) and f"{options[1]} under load" in output
+    first, *_ = json.loads((tmp_path / "input.json").read_text())["data"]
+    assert first.get("ALPHA") == sent
+
+
+def test_nothing_is_measured_of_an_ensemble_that_is_not_served(client, peer, dataset, program, tmp_path):
+    peer.manifest = json.dumps({"format": 2, "fingerprints": FINGERPRINTS})
+    program("[ $1 = --version ] && echo 'Perf Analyzer Version 2.60.0' && exit", f"touch {tmp_path}/ran")
+    code, _, errors = client("bench", "--data", dataset, "--url", peer.url, "--model", "qafm_fast")
+    assert code == 2 and "does not serve 'qafm_fast'; it serves qafm, qafm_fixed_alpha" in errors
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--alpha", "0.5"), "qafm weighs by quality"),
+        (("--model", "qafm_fast", "--alpha", "0.5"), "qafm_fast weighs by quality"),
+        (("--model", "qafm_fixed_alpha", "--alpha", "-0.5"), "expected a weight from 0 to 1, got -0.5"),
+    ],
+)
+def test_a_weight_that_does_not_fit_is_wrong_usage(client, closed_url, options, message):
+    code, _, errors = client("bench", "--data", ".", "--url", closed_url, *options)
+    assert code == 2 and message in errors
 
 
 @pytest.mark.parametrize("text", ["", "0", "2:1", "1:4:0", "1:2:3:4", "a", "1:", "-1"])
