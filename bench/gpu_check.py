@@ -38,7 +38,7 @@ from export.fidelity import BOUNDS, measure_fidelity
 from export.parity import TOLERANCES, measure_parity, sample_crops
 from export.pipelines import OnnxPipeline, Pipeline
 from export.samples import load_samples
-from qafm.contract import GRAPHS
+from qafm.contract import graphs_in
 from qafm.errors import QafmError
 from qafm.files import write_json
 from server.plans import ensure_plans
@@ -142,7 +142,7 @@ def _onnx(repository: Path, *, example: list[np.ndarray]) -> Pipeline:
 
 def _plans(repository: Path, *, console: Console) -> Pipeline:
     tensorrt = _tensorrt()
-    ensure_plans(repository, GRAPHS, tensorrt=tensorrt, report=console.print)
+    ensure_plans(repository, graphs_in(repository), tensorrt=tensorrt, report=console.print)
     return PlanPipeline(repository, tensorrt)
 
 

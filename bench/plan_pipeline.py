@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from export.pipelines import Pipeline
-from qafm.contract import ALPHA_FILE, GRAPHS, MODELS, PLAN_FILE
+from qafm.contract import ALPHA_FILE, MODELS, PLAN_FILE, graphs_in
 from qafm.errors import ServerFailed
 from qafm.weighting import load_weighting
 
@@ -24,7 +24,7 @@ class PlanPipeline(Pipeline):
         # It has to outlive the engines that it makes.
         self.runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
         self.contexts: dict[str, Any] = {}
-        for model in GRAPHS:
+        for model in graphs_in(repository):
             engine = self.runtime.deserialize_cuda_engine((repository / model / "1" / PLAN_FILE).read_bytes())
             if engine is None:
                 raise ServerFailed(f"model '{model}': TensorRT {tensorrt.__version__} cannot load its plan")

@@ -209,7 +209,7 @@ def _draw(folder: Path, count: int) -> list[Crop]:
 def _untrained() -> Networks:
     torch.manual_seed(0)
     networks = Networks.untrained(load_preset("synthetic").network)
-    for module in (module for network in vars(networks).values() for module in network.modules()):
+    for module in (module for network in networks.all() for module in network.modules()):
         # Untrained, a block of a trunk is the identity.
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(module.weight)

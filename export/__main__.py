@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from export.identity import sha256_of
 from export.precision import parse_precisions
-from export.quality_check import misleading, spoil
+from export.quality_check import spoil
 from export.repository import DEFAULT_REPOSITORY, install
 from export.samples import load_data, load_samples
+from export.tables import print_gates
 from qafm.datasets.degradations import undegraded
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
@@ -56,7 +55,9 @@ def main(
         precisions = parse_precisions(precision)
         if best and load_run_settings(run).refits:
             raise InvalidSettings(f"{run}: nothing is validated in a refit, so no epoch is the best; leave --best away")
-        networks = load_networks(run, best=best)
+        spoilt = _spoilt(run, data, console)
+        # What one look says is served only where it was judged.
+        networks = load_networks(run, best=best, quality=bool(spoilt))
         if warning := unfitted(run, best=best):
             console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
         reduced = any(chosen != "fp32" for chosen in precisions.values())
@@ -69,7 +70,7 @@ def main(
             diagnosis=load_diagnosis(run),
             precisions=precisions,
             samples=load_samples(run, data) if reduced else None,
-            spoilt=_spoilt(run, data, console),
+            spoilt=spoilt,
             tensorrt=tensorrt,
             flip=flip,
             console=console,
@@ -77,33 +78,8 @@ def main(
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
-    console.print(_parity_table(manifest.content))
-    if "fidelity" in manifest.content:
-        console.print(_fidelity_table(manifest.content))
-    if manifest.content["quality"]:
-        console.print(_quality_table(manifest.content["quality"]))
-        for warning in misleading(manifest.content["quality"]):
-            console.print(f"[bold red]warning:[/] {warning}. Do not trust it there.")
+    print_gates(manifest.content, console)
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
-
-
-def _parity_table(manifest: Mapping[str, Any]) -> Table:
-    table = Table("output", "largest difference", "allowed", title="ONNX Runtime against PyTorch")
-    for name, difference in manifest["differences"].items():
-        relative = " of the largest value" if difference["relative"] else ""
-        table.add_row(name, f"{difference['measured']:.1e}{relative}", f"{difference['allowed']:.0e}")
-    return table
-
-
-def _fidelity_table(manifest: Mapping[str, Any]) -> Table:
-    fidelity, trained_on = manifest["fidelity"], "held_out_trained_on" in manifest["origin"].get("data", {})
-    dialects = [name for name in fidelity if name != "images"]
-    people = "images that were trained on" if trained_on else "held-out images"
-    table = Table("measure", *dialects, "expected", title=f"Against float32, on {fidelity['images']} {people}")
-    for measure, judged in fidelity[dialects[0]].items():
-        values = [f"{fidelity[dialect][measure]['measured']:.4g}" for dialect in dialects]
-        table.add_row(measure, *values, judged["expected"])
-    return table
 
 
 def _spoilt(run: Path, data: Path | None, console: Console) -> list[Spoilt]:
@@ -113,20 +89,12 @@ def _spoilt(run: Path, data: Path | None, console: Console) -> list[Spoilt]:
     except (InvalidDataset, InvalidSettings) as error:
         if data:
             raise
-        console.print(f"[yellow]warning:[/] what quality tells is not checked: {escape(str(error))}", soft_wrap=True)
+        console.print(
+            f"[yellow]warning:[/] no qafm_fast, and what quality tells is not checked: {escape(str(error))}",
+            soft_wrap=True,
+        )
         return []
     return spoil(undegraded(loaded.held_out, loaded.folder), load_run_settings(run).seed)
-
-
-def _quality_table(quality: Mapping[str, Any]) -> Table:
-    kinds = {kind: about for kind, about in quality.items() if kind != "discard"}
-    signals = next(iter(kinds.values()))["spearman"]
-    title = "What quality tells: rank correlation with how badly a picture is degraded; 1 is best"
-    table = Table("kind", "pictures", *signals, title=title)
-    for kind, about in kinds.items():
-        told = ("" if value is None else f"{value:+.2f}" for value in about["spearman"].values())
-        table.add_row(kind.replace("_", " "), str(about["n"]), *told)
-    return table
 
 
 def origin_of(run: Path, *, best: bool = False, flip: bool = False) -> dict[str, Any]:

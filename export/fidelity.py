@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.pipelines import Pipeline
+from export.pipelines import Pipeline, stacked
 from qafm.attributes import predicted
 from qafm.contract import ALPHA, ATTRIBUTES, DESCRIPTOR, IDENTIFIABILITY
 from qafm.datasets.crops import Crop
@@ -92,8 +92,8 @@ def measure_fidelity(
                 )
             got[name].append(outputs)
     pids, camids = (np.array([getattr(crop, name) for crop in seen]) for name in ("pid", "camid"))
-    stacked = _stacked(expected)
-    return {name: fidelity(stacked, _stacked(outputs), pids, camids) for name, outputs in got.items()}
+    exactly = stacked(expected)
+    return {name: fidelity(exactly, stacked(outputs), pids, camids) for name, outputs in got.items()}
 
 
 def fidelity(
@@ -117,7 +117,3 @@ def fidelity(
         "mAP_difference": abs(mean_ap[0] - mean_ap[1]),
         "attribute_agreement": float((predicted(exact[ATTRIBUTES.name]) == predicted(reduced[ATTRIBUTES.name])).mean()),
     }
-
-
-def _stacked(outputs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([of_image[name] for of_image in outputs]) for name in outputs[0]}

@@ -1,4 +1,4 @@
-"""The four networks as ONNX graphs with the contract's tensors: pixels in, normalisation inside, any batch size."""
+"""The networks as ONNX graphs with the contract's tensors: pixels in, normalisation inside, any batch size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from google.protobuf.message import Message
 from torch import Tensor, nn
 
-from qafm.contract import GRAPHS, MODELS, VIEW_COUNT
+from qafm.contract import MODELS, QUALITY, VIEW_COUNT
 from qafm.contract import Tensor as Spec
 from train.networks import IQA, FromPixels, Fusion, Networks, Pixels
 from train.networks.apan import attribute_probabilities
@@ -68,7 +68,8 @@ def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Mod
         "iqa": IQAGraph(networks.iqa),
         "fusion": FusionGraph(networks.fusion),
     }
-    assert modules.keys() == set(GRAPHS)
+    if networks.quality:
+        modules[QUALITY] = FromPixels(networks.quality)
     return {name: module.eval() for name, module in modules.items()}
 
 

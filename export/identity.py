@@ -18,7 +18,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from export.graphs import OPSET
 from export.precision import PRECISIONS, Precision
 from export.variants import read_config
-from qafm.contract import GRAPHS, MANIFEST_PARAMETER, graph_path
+from qafm.contract import MANIFEST_PARAMETER, graph_path, graphs_in
 from qafm.diagnosis import Diagnosis
 from qafm.drawn_picture import digest_of_views
 from qafm.manifest import Manifest, digest_of_arrays
@@ -42,7 +42,7 @@ def manifest_of(
     gates: what the gates of the export measured. These two go into the manifest unchanged. diagnosis: what tells what
     is wrong with a picture, which travels here alone.
     """
-    graphs = {name: _about_graph(repository, name, precisions[name]) for name in GRAPHS}
+    graphs = {name: _about_graph(repository, name, precisions[name]) for name in graphs_in(repository)}
     digests = {name: _digest(graph) for name, graph in graphs.items()}
     arrays = weighting.arrays()
     taught = utility.arrays() if utility else {}

@@ -120,18 +120,25 @@ def _dialect(dialect: Dialect, centre: int) -> dict[str, object]:
 def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     """Put (x - mean) / std and the convolution after it into one convolution of x - centre; returns the centre too.
 
-    The centre is a byte, and a pixel less a byte is quantised without loss. Only the padding differs: it was the mean
-    colour and becomes the centre's grey, some ten of 255 away.
+    Where pixels are averaged in between, to a lower resolution, the convolution does that too: an average is not
+    quantised. The centre is a byte, and a pixel less a byte is quantised without loss. Only the padding differs: it was
+    the mean colour and becomes the centre's grey, some ten of 255 away.
     """
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     (subtract,) = (node for node in graph.node if node.op_type == "Sub" and node.input[1].endswith("pixels.mean"))
     (divide,) = (node for node in graph.node if subtract.output[0] in node.input)
     (convolve,) = (node for node in graph.node if divide.output[0] in node.input)
+    averages = 1
+    if convolve.op_type == "AveragePool":
+        average = convolve
+        (convolve,) = (node for node in graph.node if average.output[0] in node.input)
+        averages = _enlarge(convolve, average)
+        graph.node.remove(average)
     mean, std = (constants[node.input[1]].reshape(-1) for node in (subtract, divide))
     weights, *bias = (constants[name] for name in convolve.input[1:])
     centre = round(float(mean.mean()))
-    weights = weights / std[:, None, None]
+    weights = weights.repeat(averages, axis=2).repeat(averages, axis=3) / averages**2 / std[:, None, None]
     # The convolution of an image that is centre - mean everywhere.
     added = np.einsum("oihw,i->o", weights.astype(np.float64), centre - mean).astype(np.float32)
     for name in (subtract.input[1], divide.input[1], *convolve.input[1:]):
@@ -148,6 +155,16 @@ def fold_normalisation(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     graph.node.remove(divide)
     del graph.value_info[:]
     return onnx.shape_inference.infer_shapes(model), centre
+
+
+def _enlarge(convolve: onnx.NodeProto, average: onnx.NodeProto) -> int:
+    """Let a convolution go over pixels in the steps that it took over their averages; returns how many pixels these are
+    of, down and across. Its weights are not touched."""
+    (averages, _) = next(list(attribute.ints) for attribute in average.attribute if attribute.name == "kernel_shape")
+    for attribute in convolve.attribute:
+        if attribute.name in ("kernel_shape", "pads", "strides"):
+            attribute.ints[:] = [averages * step for step in attribute.ints]
+    return averages
 
 
 def _mirroring(model: onnx.ModelProto) -> list[str]:

@@ -6,12 +6,13 @@ Nothing is refused: a user of quality must know what it tells, and what it does 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from export.pipelines import Pipeline
+from export.pipelines import Pipeline, stacked
 from qafm.contract import ALPHA, CROP, DESCRIPTOR, FUSION, IDENTIFIABILITY, SCATTER, SEMANTIC, UTILITY, VISUAL
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
@@ -47,7 +48,44 @@ def spoil(crops: Sequence[Crop], seed: int) -> list[Spoilt]:
     return spoilt
 
 
-def check_quality(pipeline: Pipeline, spoilt: Iterable[Spoilt]) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """Spoilt pictures as a pipeline describes them.
+
+    outputs: of the 35 views, arrays [N,...] by tensor name. fast: the same by one look, where the pipeline can; else
+    None. gallery: the crops as they were, by the pictures' mean α.
+    """
+
+    pictures: Sequence[Spoilt]
+    outputs: Mapping[str, np.ndarray]
+    fast: Mapping[str, np.ndarray] | None
+    gallery: Descriptors
+
+    def query(self, outputs: Mapping[str, np.ndarray], vectors: np.ndarray | None = None) -> Descriptors:
+        """The pictures by one of the two, or by other vectors [N,1000], with their signals of quality."""
+        signals = {"identifiability": outputs[IDENTIFIABILITY.name][:, 0], "scatter": outputs[SCATTER.name]}
+        if UTILITY.name in outputs:
+            signals["utility"] = outputs[UTILITY.name][:, 0]
+        vectors = outputs[DESCRIPTOR.name] if vectors is None else vectors
+        return _descriptors(vectors, [picture.crop for picture in self.pictures], **signals)
+
+
+def look(pipeline: Pipeline, spoilt: Iterable[Spoilt]) -> Looked:
+    """Raises InvalidDataset where a crop cannot be read."""
+    pictures, described, fast = [], [], []
+    for picture in spoilt:
+        pictures.append(picture)
+        pixels = picture.picture()
+        described.append(pipeline.describe([pixels]))
+        if pipeline.has_quality:
+            fast.append(pipeline.describe_fast([pixels]))
+    outputs = stacked(described)
+    alpha = float(outputs[ALPHA.name].mean())
+    gallery = _described(pipeline, [picture.crop for picture in pictures], alpha)
+    return Looked(pictures, outputs, stacked(fast) if fast else None, gallery)
+
+
+def check_quality(pipeline: Pipeline, looked: Looked) -> dict[str, Any]:
     """What each signal of quality tells of pictures that are made worse, as the manifest has it under "quality".
 
     Of each kind of degradation "n", the number of pictures, and "spearman": by signal the rank correlation, in [-1,1],
@@ -55,23 +93,13 @@ def check_quality(pipeline: Pipeline, spoilt: Iterable[Spoilt]) -> dict[str, Any
     (`qafm.retrieval.discard`) of each signal and of the true strength, the spoilt pictures looked for among their crops
     as they were; null where none has a match by another camera. There all have one α, the mean: quality is judged, not
     what uses it.
-    Raises InvalidDataset where a crop cannot be read.
     """
-    pictures, described = [], []
-    for picture in spoilt:
-        pictures.append(picture)
-        described.append(pipeline.describe([picture.picture()]))
-    outputs = {name: np.concatenate([each[name] for each in described]) for name in described[0]}
-    crops = [picture.crop for picture in pictures]
-    alpha = float(outputs[ALPHA.name].mean())
-    signals = {"identifiability": outputs[IDENTIFIABILITY.name][:, 0], "scatter": outputs[SCATTER.name]}
-    if UTILITY.name in outputs:
-        signals["utility"] = outputs[UTILITY.name][:, 0]
-    query = _descriptors(_fused(pipeline, outputs, alpha), crops, **signals)
-    strength = np.array([picture.degradation.strength for picture in pictures])
-    kinds = np.array([picture.degradation.kind for picture in pictures])
+    outputs = looked.outputs
+    query = looked.query(outputs, _fused(pipeline, outputs, float(outputs[ALPHA.name].mean())))
+    strength = np.array([picture.degradation.strength for picture in looked.pictures])
+    kinds = np.array([picture.degradation.kind for picture in looked.pictures])
     by_kind = {kind: _told(query, strength, kinds == kind) for kind in dict.fromkeys(kinds.tolist())}
-    return {**by_kind, "discard": _discard(query, strength, _described(pipeline, crops, alpha))}
+    return {**by_kind, "discard": _discard(query, strength, looked.gallery)}
 
 
 def misleading(quality: Mapping[str, Any]) -> list[str]:

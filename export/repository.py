@@ -6,22 +6,24 @@ import importlib.resources
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
+from export.fast_check import check_fast
 from export.fidelity import BOUNDS, check_fidelity
 from export.graphs import graph_modules, write_graph
 from export.identity import manifest_of, write_manifest
 from export.parity import TOLERANCES, check_parity
 from export.pipelines import OnnxPipeline, TorchPipeline
 from export.precision import Dialect, Precision, write_float16, write_int8
-from export.quality_check import check_quality
+from export.quality_check import check_quality, look
 from export.samples import Samples, calibration_inputs
 from export.variants import write_variants
-from qafm.contract import ALPHA_FILE, GRAPHS, REQUIRED, TENSORRT_GRAPH_FILE, UTILITY, Tensor, graph_path
+from qafm.contract import ALPHA_FILE, QAFM_FAST, QUALITY, REQUIRED, TENSORRT_GRAPH_FILE, UTILITY, Tensor, graph_path
 from qafm.diagnosis import Diagnosis
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
@@ -56,13 +58,17 @@ def install(
     `origin` says where the networks come from; it becomes part of the manifest. A `weighting` replaces the one of the
     networks. Without a `utility` the models lack that output; a `diagnosis` goes into the manifest. `precisions` is by
     model, float32 where it has none; anything else needs `samples`. What quality tells is measured on the `spoilt`
-    pictures, if there are any. With `tensorrt`, int8 graphs are written in its dialect as well. With `flip` both
-    branches see each picture together with its mirror image, which the origin should say.
-    An earlier repository at that place, or at the end of a link there, is replaced as a whole, and only once the new
-    one has passed its gates.
-    Raises ExportRefused where it does not, InvalidSettings where `repository` is something else or samples are needed.
+    pictures, if there are any, and there the network `quality` must say what the 35 views say, or it and `qafm_fast`
+    are left out. With `tensorrt`, int8 graphs are written in its dialect as well. With `flip` both branches see each
+    picture together with its mirror image, which the origin should say.
+    An earlier repository there, or where a link there leads, is replaced as a whole, once the new one has passed its
+    gates. Raises ExportRefused where it does not, InvalidSettings for another `repository` or a lack of samples.
     """
-    precisions = dict.fromkeys(GRAPHS, "fp32") | dict(precisions or {})
+    if not utility:
+        # It would say one.
+        networks = replace(networks, quality=None)
+    modules = graph_modules(networks, flip=flip)
+    precisions = {name: (precisions or {}).get(name, "fp32") for name in modules}
     reduced = [name for name, precision in precisions.items() if precision != "fp32"]
     if reduced and samples is None:
         raise InvalidSettings(f"precision of {', '.join(reduced)}: expected samples to calibrate and to judge it with")
@@ -75,27 +81,39 @@ def install(
     with tempfile.TemporaryDirectory(dir=repository.parent, prefix=".export-") as folder:
         # Beside its destination, so that moving it there is a rename.
         staged, exact = Path(folder) / "new", Path(folder) / "float32"
-        shutil.copytree(TEMPLATE, staged, ignore=NOT_SERVED)
-        write_variants(staged)
+        _copy_template(staged, utility=utility is not None, fast=QUALITY in modules)
         save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting, utility)
-        if not utility:
-            _leave_out(staged, UTILITY)
         with console.status("exporting and comparing with PyTorch"):
-            for name, module in graph_modules(networks, flip=flip).items():
+            for name, module in modules.items():
                 write_graph(name, module, graph_path(staged, name))
-            differences = check_parity(TorchPipeline(networks, weighting, utility, flip=flip), OnnxPipeline(staged))
-        gates: dict[str, Any] = {"differences": _judged(differences)}
+            trained = TorchPipeline(networks, weighting, utility, flip=flip)
+            gates: dict[str, Any] = {"differences": _judged(check_parity(trained, OnnxPipeline(staged)))}
         if reduced:
             shutil.copytree(staged, exact)
             for name in track(reduced, "calibrating", console=console):
                 _reduce(name, precisions[name], exact, staged, samples, tensorrt)
             gates["fidelity"] = _fidelity(exact, staged, samples, tensorrt, console)
-        pictures = track(spoilt, "checking what quality tells", console=console) if spoilt else None
-        gates["quality"] = check_quality(OnnxPipeline(staged), pictures) if pictures else None
+        gates |= _quality_gates(staged, spoilt, console)
         manifest = manifest_of(staged, weighting, utility, precisions, origin=origin, gates=gates, diagnosis=diagnosis)
         write_manifest(staged, manifest)
         _replace(repository, staged, Path(folder) / "old")
     return manifest
+
+
+def _copy_template(staged: Path, *, utility: bool, fast: bool) -> None:
+    """The template with its variants, without what there is no network or rule for."""
+    shutil.copytree(TEMPLATE, staged, ignore=NOT_SERVED)
+    if not fast:
+        _leave_out_fast(staged)
+    if not utility:
+        _leave_out(staged, UTILITY)
+    write_variants(staged)
+
+
+def _leave_out_fast(repository: Path) -> None:
+    """Take out what describes a picture by one look."""
+    for model in (QUALITY, QAFM_FAST):
+        shutil.rmtree(repository / model)
 
 
 def _leave_out(repository: Path, output: Tensor) -> None:
@@ -141,6 +159,18 @@ def _fidelity(exact: Path, staged: Path, samples: Samples, tensorrt: bool, conso
         for dialect, measured in measures.items()
     }
     return {"images": len(samples.held_out), **judged}
+
+
+def _quality_gates(staged: Path, spoilt: Sequence[Spoilt] | None, console: Console) -> dict[str, Any]:
+    """What quality tells, and whether one look tells it too, which else is taken out; without pictures, nothing."""
+    if not spoilt:
+        return {"quality": None, "fast": None}
+    pipeline = OnnxPipeline(staged)
+    looked = look(pipeline, track(spoilt, "checking what quality tells", console=console))
+    fast = check_fast(looked) if looked.fast else None
+    if fast and not fast["installed"]:
+        _leave_out_fast(staged)
+    return {"quality": check_quality(pipeline, looked), "fast": fast}
 
 
 def _replace(repository: Path, new: Path, old: Path) -> None:

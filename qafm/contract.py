@@ -84,6 +84,7 @@ VISUAL_USED = Tensor("VISUAL_USED", "FP32", VISUAL.dims)
 SEMANTIC_USED = Tensor("SEMANTIC_USED", "FP32", SEMANTIC.dims)
 ALPHA_USED = Tensor("ALPHA_USED", "FP32", ALPHA.dims)
 
+QUALITY = "quality"
 FUSION = "fusion"
 QAFM = "qafm"
 QAFM_FAST = "qafm_fast"
@@ -96,7 +97,7 @@ _MODELS = (
     Model("apan", "onnxruntime", (CROP,), (SEMANTIC, ATTRIBUTES)),
     Model("iqa", "onnxruntime", (VIEWS,), (FEATURES,)),
     Model("alpha", "python", (FEATURES,), (IDENTIFIABILITY, ALPHA), optional_outputs=(SCATTER, UTILITY)),
-    Model("quality", "onnxruntime", (CROP,), (IDENTIFIABILITY, ALPHA, SCATTER, UTILITY), optional=True),
+    Model(QUALITY, "onnxruntime", (CROP,), (IDENTIFIABILITY, ALPHA, SCATTER, UTILITY), optional=True),
     Model(
         FUSION,
         "onnxruntime",
@@ -118,7 +119,7 @@ _MODELS = (
         _DESCRIBED,
         optional_outputs=(SCATTER, UTILITY),
         optional=True,
-        parts=("views", "apn", "apan", "quality", FUSION),
+        parts=("views", "apn", "apan", QUALITY, FUSION),
     ),
     Model(
         QAFM_FIXED_ALPHA,
@@ -130,10 +131,8 @@ _MODELS = (
 )
 
 MODELS: dict[str, Model] = {model.name: model for model in _MODELS}
-GRAPHS: tuple[str, ...] = tuple(
-    model.name for model in _MODELS if model.backend == "onnxruntime" and not model.optional
-)
-"""The models that are exported networks in every repository: apn, apan, iqa, fusion."""
+GRAPHS: tuple[str, ...] = tuple(model.name for model in _MODELS if model.backend == "onnxruntime")
+"""The models that are exported networks: apn, apan, iqa, fusion, and where a repository has it quality."""
 ENSEMBLES: tuple[str, ...] = (QAFM, QAFM_FIXED_ALPHA)
 """The ensembles of every repository. One with `quality` has QAFM_FAST too."""
 REQUIRED: tuple[str, ...] = tuple(model.name for model in _MODELS if not model.optional)
@@ -152,6 +151,11 @@ PLAN_FILE = "model.plan"
 
 HEATMAPS_FILE = "heatmaps.json"
 """Which heat map is of which image, in a folder of `python -m export.heatmaps`."""
+
+
+def graphs_in(repository: Path) -> list[str]:
+    """The models of a model repository that are exported networks."""
+    return [name for name in GRAPHS if (repository / name / "config.pbtxt").is_file()]
 
 
 def graph_path(repository: Path, model: str, *, tensorrt: bool = False) -> Path:

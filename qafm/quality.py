@@ -9,6 +9,9 @@ import numpy as np
 
 from qafm.identifiability import identifiability
 
+NEARLY_ZERO = 1e-3
+"""What is added to a distance before its logarithm is taken."""
+
 
 @dataclass(frozen=True, eq=False)
 class Quality:
@@ -56,5 +59,5 @@ def beyond_chance(correlation: float | None, count: int) -> bool:
 
 def logarithms(distances: np.ndarray) -> np.ndarray:
     """As rules read the values of `scatter`: float64, of the same shape. A view that changes nothing has a distance
-    of 0, so 0.001 is added."""
-    return np.log(distances.astype(np.float64) + 1e-3)
+    of 0, so NEARLY_ZERO is added."""
+    return np.log(distances.astype(np.float64) + NEARLY_ZERO)

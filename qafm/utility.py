@@ -80,8 +80,11 @@ class Utility:
 
     def of(self, quality: Quality) -> float:
         """In [0,1], higher is better."""
-        score = self.score(numbers(quality), direction(quality))
-        return float(1 / (1 + np.exp(-np.clip(score, -60, 60))))
+        return float(1 / (1 + np.exp(-np.clip(self.logit(quality), -60, 60))))
+
+    def logit(self, quality: Quality) -> float:
+        """The same before the sigmoid."""
+        return float(self.score(numbers(quality), direction(quality)))
 
     def score(self, numbers: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Before the sigmoid, of one picture or of many, float64 [...]: numbers [...,40], direction [...,2048]."""

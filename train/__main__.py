@@ -16,9 +16,9 @@ from qafm.errors import InvalidSettings, QafmError, TrainingFailed
 from train.checkpoint import load_run_settings
 from train.pipeline import train
 from train.presets import check_settings, load_preset, preset_names
-from train.settings import LAST_STAGE, STAGES, Settings
+from train.settings import QUALITY, STAGES, WEIGHTING, Settings
 
-StageChoice = Enum("StageChoice", {name: name for name in (*STAGES, LAST_STAGE)}, type=str)  # type: ignore[misc]
+StageChoice = Enum("StageChoice", {name: name for name in (*STAGES, WEIGHTING, QUALITY)}, type=str)  # type: ignore[misc]
 
 
 def main(

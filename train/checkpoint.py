@@ -6,6 +6,7 @@ RUN/iqa.best.pt ...          the networks of the epoch with the best validation 
 RUN/data.json                what it was trained on: name, folder, counts, fingerprint
 RUN/identifiability.npz      where α reads it, Q of the training and held-out crops, as many as `joint.q_crops` says
 RUN/weighting.npz utility.npz diagnosis.json   what the stage `weighting` learnt: see `train.quality.teaching`
+RUN/teacher.npz quality.pt   what the stage `quality` was taught by, and its network
 RUN/metrics.jsonl            one line a step, one more an epoch with its validation
 RUN/tensorboard/             the same as curves
 """
@@ -22,9 +23,9 @@ from torch import Tensor, nn
 
 from qafm.errors import InvalidCheckpoint
 from train.files import whole_file
-from train.networks import Networks
+from train.networks import Networks, QualityNetwork, build_trunk
 from train.presets import load_settings
-from train.settings import Settings, StageName
+from train.settings import QUALITY, Settings, StageName
 
 FORMAT = 3
 SETTINGS_FILE = "settings.yaml"
@@ -123,8 +124,9 @@ def load_run_settings(run: Path) -> Settings:
     return load_settings(path, of_a_run=True)
 
 
-def load_networks(run: Path, *, best: bool = False) -> Networks:
-    """The trained networks of a finished run; with `best`, those of the joint stage's best epoch, not of its last.
+def load_networks(run: Path, *, best: bool = False, quality: bool = False) -> Networks:
+    """The trained networks of a finished run; with `best`, those of the joint stage's best epoch, not of its last; with
+    `quality` the quality network too, where the run has one.
 
     Raises InvalidCheckpoint.
     """
@@ -136,4 +138,8 @@ def load_networks(run: Path, *, best: bool = False) -> Networks:
         joint = load_checkpoint(run, "joint", best=True)
     iqa.restore({"iqa": networks.iqa})
     joint.restore({name: getattr(networks, name) for name in ("apn", "apan", "fusion", "weighting")})
+    if quality and checkpoint_path(run, QUALITY).is_file():
+        network = QualityNetwork(build_trunk(settings.network))
+        load_finished_checkpoint(run, QUALITY).restore({QUALITY: network})
+        return replace(networks, quality=network.eval())
     return networks

@@ -23,7 +23,7 @@ from train.quality.scores import SCORES_FILE
 from train.settings import Settings, StageName
 from train.stages.stage import Stage
 
-QUALITY_STAGE: StageName = "iqa"
+KEPT_STAGE: StageName = "iqa"
 """What a refit keeps: Q, its mean and deviation, and α all rest on this network."""
 
 _FINE_TUNED = {"iqa": ("iqa",), "apan": ("apan",), "joint": ("apn", "fusion")}
@@ -62,7 +62,7 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
 
 
 def _require_finished(run: Path) -> None:
-    for stage in (QUALITY_STAGE, "joint"):
+    for stage in (KEPT_STAGE, "joint"):
         load_finished_checkpoint(run, stage)
 
 
@@ -77,7 +77,7 @@ def adopt_quality(run: Path, earlier: Path) -> None:
     What is there already stays: the later stages of the folder were trained on it.
     """
     run.mkdir(parents=True, exist_ok=True)
-    for source in (checkpoint_path(earlier, QUALITY_STAGE), earlier / SCORES_FILE):
+    for source in (checkpoint_path(earlier, KEPT_STAGE), earlier / SCORES_FILE):
         if source.is_file():
             adopt(source, run)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 from pathlib import Path
-from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -23,7 +22,7 @@ from train.checkpoint import (
 )
 from train.data import TrainingData, load_training_data
 from train.earlier_run import (
-    QUALITY_STAGE,
+    KEPT_STAGE,
     adopt_quality,
     original_split,
     require_earlier_run,
@@ -39,8 +38,9 @@ from train.networks.weighting import reads_q
 from train.precision import require_precision, usable_precision
 from train.presets import save_settings
 from train.quality.scores import Scores, crops_to_score, forget_scores, score_crops
-from train.quality.teaching import forget_quality, is_taught, teach_quality
-from train.settings import LAST_STAGE, STAGES, Settings, StageName
+from train.quality.teacher import forget_answers
+from train.quality.teaching import forget_quality, is_taught, teach_network, teach_quality
+from train.settings import QUALITY, STAGES, WEIGHTING, Settings, StageName
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
@@ -55,7 +55,7 @@ def train(
     root: Path,
     run: Path,
     *,
-    stage: StageName | Literal["weighting"] | None = None,
+    stage: StageName | None = None,
     resume: bool = False,
     console: Console,
 ) -> None:
@@ -68,16 +68,16 @@ def train(
     fabric = launch()
     require_precision(settings.precision, fabric.device)
     data = load_training_data(root, settings.seed, everyone=settings.refits is not None)
-    stages = () if stage == LAST_STAGE else _stages(settings, stage)
+    stages = () if stage in (WEIGHTING, QUALITY) else _stages(settings, stage)
     usable = _usable(settings, fabric, console)
     place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
     batches = {name: Batches(data, usable, name, **place) for name in stages}
     # What can be refused is refused before the folder holds a run.
     if stage:
         for name in _predecessors(stage, settings):
-            if not (settings.refits and name == QUALITY_STAGE):
+            if not (settings.refits and name == KEPT_STAGE):
                 load_finished_checkpoint(run, name)
-    if settings.weights != "none" and (QUALITY_STAGE in stages or not _starts_from_iqa(settings)):
+    if settings.weights != "none" and (KEPT_STAGE in stages or not _starts_from_iqa(settings)):
         load_trunk_weights(build_trunk(settings.network), settings.weights)
     require_earlier_run(settings, root)
     if fabric.is_global_zero:
@@ -86,11 +86,7 @@ def train(
     for warning in (data.warning, _standing_still(settings)):
         if warning:
             console.print(f"[yellow]warning:[/] {warning}")
-    processes = f", in {fabric.world_size} processes" if fabric.world_size > 1 else ""
-    console.print(
-        f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; "
-        f"on {fabric.device.type}{processes}"
-    )
+    console.print(_told(data, fabric))
     for name in stages:
         if resume and checkpoint_path(run, name).is_file() and load_checkpoint(run, name).complete:
             continue
@@ -103,10 +99,20 @@ def train(
         train_stage(built, batches.pop(name), run, resume=resume, console=console)
         # Its batches end here, and their workers: found later by a worker of the next stage, these cannot be ended.
         gc.collect()
-    if stage in (None, LAST_STAGE):
-        if fabric.is_global_zero and not (resume and is_taught(run, settings)):
+    if fabric.is_global_zero:
+        if stage in (None, WEIGHTING) and not (resume and is_taught(run, settings)):
             teach_quality(usable, data, run, fabric, console)
-        fabric.barrier()
+        if stage in (None, QUALITY) and settings.quality.pictures:
+            teach_network(usable, data, run, fabric, resume=resume, console=console)
+    fabric.barrier()
+
+
+def _told(data: TrainingData, fabric: Fabric) -> str:
+    processes = f", in {fabric.world_size} processes" if fabric.world_size > 1 else ""
+    return (
+        f"{len(data.crops)} crops of {len(data.pids)} identities, {len(data.held_out)} more held out; "
+        f"on {fabric.device.type}{processes}"
+    )
 
 
 def _usable(settings: Settings, fabric: Fabric, console: Console) -> Settings:
@@ -134,7 +140,7 @@ def _standing_still(settings: Settings) -> str | None:
 
 def _stages(settings: Settings, stage: StageName | None) -> tuple[StageName, ...]:
     """What is to be trained: `stage` alone, or all; a refit keeps the IQA network, on which Q and α rest."""
-    kept = (QUALITY_STAGE,) if settings.refits else ()
+    kept = (KEPT_STAGE,) if settings.refits else ()
     if stage in kept:
         raise InvalidSettings(
             f"a refit keeps the {stage} stage of {settings.refits}; expected another --stage, or none"
@@ -142,9 +148,9 @@ def _stages(settings: Settings, stage: StageName | None) -> tuple[StageName, ...
     return (stage,) if stage else tuple(name for name in STAGES if name not in kept)
 
 
-def _predecessors(stage: StageName | Literal["weighting"], settings: Settings) -> tuple[StageName, ...]:
+def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]:
     """The stages that a stage starts from."""
-    if stage == LAST_STAGE:
+    if stage in (WEIGHTING, QUALITY):
         return ("iqa", "joint")
     if stage == "joint":
         return ("iqa", "apan")
@@ -196,6 +202,7 @@ def _forget(run: Path, stage: StageName, *, itself: bool) -> None:
         forget_metrics(run, name)
     if stage == "iqa":
         forget_scores(run)
+        forget_answers(run)
     forget_quality(run)
 
 

@@ -6,13 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from synthetic.degradation import EVERY_KIND, KINDS
+
 OF_A_RUN = "of a run"
 """The context in which settings are checked that an earlier version may have trained with."""
 STAGES = ("iqa", "apan", "joint")
-"""Those that train networks, epoch by epoch."""
-StageName = Literal["iqa", "apan", "joint"]
-LAST_STAGE = "weighting"
-"""After them: what is fitted to the finished networks."""
+"""Those that train networks on batches of identities, epoch by epoch."""
+WEIGHTING, QUALITY = "weighting", "quality"
+"""After them: what is fitted to the finished networks, and the network that learns what all this says of a picture."""
+StageName = Literal["iqa", "apan", "joint", "weighting", "quality"]
 Precision = Literal["float32", "bfloat16", "float16"]
 WeightingKind = Literal["paper", "constant", "retrieval", "visual"]
 
@@ -180,6 +182,17 @@ class LessonSettings(_Frozen):
     """Of each crop, each made worse in another way."""
 
 
+class QualitySettings(_Frozen):
+    """The network that is taught what the 35 views say of a picture, in the stage `quality`."""
+
+    pictures: NonNegativeInt = 0
+    """It is taught by so many, each of which costs 35 passes of the IQA network; 0: there is no such network."""
+    kinds: tuple[Literal[EVERY_KIND], ...] = Field((*KINDS, "compression"), strict=False, min_length=1)  # type: ignore[valid-type]
+    """The degradations that it is taught by."""
+    epochs: PositiveInt = 20
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+
+
 class Settings(_Frozen):
     """A training run. Defaults are the paper's."""
 
@@ -208,6 +221,7 @@ class Settings(_Frozen):
     apan: APANSettings = APANSettings()
     joint: JointSettings = JointSettings()
     lessons: LessonSettings = LessonSettings()
+    quality: QualitySettings = QualitySettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -44,7 +44,7 @@ from train.checkpoint import checkpoint_path
 from train.files import adopt
 from train.pipeline import train
 from train.quality.scores import SCORES_FILE
-from train.settings import LAST_STAGE, StageName
+from train.settings import WEIGHTING, StageName
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None, add_completion=False)
 
@@ -104,7 +104,7 @@ def _train(plan: Plan, name: str, seed: int, data: Path, out: Path, console: Con
         for stage in trained:
             train(settings, data, folder, stage=stage, resume=True, console=console)
         if trained[-1] == "joint" and settings.joint.weighting == Retrieval.kind:
-            train(settings, data, folder, stage=LAST_STAGE, resume=True, console=console)
+            train(settings, data, folder, stage=WEIGHTING, resume=True, console=console)
     return folder
 
 

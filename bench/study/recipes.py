@@ -37,7 +37,7 @@ class Recipe(BaseModel):
     def described(self, settings: Settings) -> dict[str, Any]:
         """All that decides what a run of the recipe is, by these settings of it."""
         # Where α is not fitted to them, what lessons teach comes after all that is compared.
-        unread = set() if settings.joint.weighting == Retrieval.kind else {"lessons"}
+        unread = {"quality"} if settings.joint.weighting == Retrieval.kind else {"quality", "lessons"}
         dumped = settings.model_dump(mode="json", exclude=unread)
         # Younger than the first results, which without these are what they were.
         if settings.augmentation.degraded == DegradedSettings():

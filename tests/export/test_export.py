@@ -18,7 +18,7 @@ from export.graphs import graph_modules, write_graph
 from export.parity import check_parity, sample_crops
 from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
 from export.repository import TEMPLATE, install
-from qafm.contract import GRAPHS, MODELS, REQUIRED
+from qafm.contract import GRAPHS, MODELS
 from qafm.errors import ExportRefused, InvalidSettings
 from qafm.quality import measure
 from server.plans import build_plan
@@ -57,7 +57,7 @@ def test_pixels_meet_a_cast_first(exported_repository, name):
 
 
 def test_the_template_alone_is_copied(exported_repository):
-    assert sorted(path.name for path in exported_repository.iterdir()) == sorted(REQUIRED)
+    assert sorted(path.name for path in exported_repository.iterdir()) == sorted(MODELS)
     assert not [path for path in exported_repository.rglob("__*")]
 
 

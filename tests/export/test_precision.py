@@ -41,15 +41,15 @@ exports = pytest.mark.export
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("fp32", ("fp32", "fp32", "fp32", "fp32")),
-        ("int8", ("int8", "int8", "int8", "fp32")),
-        ("int8,fusion=fp32", ("int8", "int8", "int8", "fp32")),
-        ("int8, iqa=fp16", ("int8", "int8", "fp16", "fp32")),
-        ("fp32,apn=int8,apan=fp16", ("int8", "fp16", "fp32", "fp32")),
+        ("fp32", ("fp32", "fp32", "fp32", "fp32", "fp32")),
+        ("int8", ("int8", "int8", "int8", "int8", "fp32")),
+        ("int8,fusion=fp32", ("int8", "int8", "int8", "int8", "fp32")),
+        ("int8, iqa=fp16", ("int8", "int8", "fp16", "int8", "fp32")),
+        ("fp32,apn=int8,apan=fp16", ("int8", "fp16", "fp32", "fp32", "fp32")),
     ],
 )
 def test_a_default_then_exceptions_by_model(text, expected):
-    assert parse_precisions(text) == dict(zip(("apn", "apan", "iqa", "fusion"), expected, strict=True))
+    assert parse_precisions(text) == dict(zip(("apn", "apan", "iqa", "quality", "fusion"), expected, strict=True))
 
 
 @pytest.mark.parametrize(

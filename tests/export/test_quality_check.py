@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from export.pipelines import Pipeline
-from export.quality_check import PICTURES, check_quality, misleading, spoil
+from export.quality_check import PICTURES, check_quality, look, misleading, spoil
 from qafm.contract import ATTRIBUTES, CROP, DESCRIPTOR, FEATURES, SEMANTIC, VIEWS, VISUAL
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation, undegraded, write_degradations
@@ -40,6 +40,10 @@ class Known(Pipeline):
         if model == "apn":
             return {VISUAL.name: colours}
         return {SEMANTIC.name: np.zeros_like(colours), ATTRIBUTES.name: np.zeros((len(colours), 30), np.float32)}
+
+
+def checked(pipeline, spoilt):
+    return check_quality(pipeline, look(pipeline, spoilt))
 
 
 def crops_of(folder: Path, people: int, cameras: int) -> list[Crop]:
@@ -84,7 +88,7 @@ def test_what_is_degraded_already_is_left_out(tmp_path):
 @pytest.mark.parametrize(("dark_is_bad", "expected"), [(True, 1.0), (False, -1.0)])
 def test_a_signal_that_follows_darkness_is_found_out(tmp_path, dark_is_bad, expected):
     spoilt = spoil(crops_of(tmp_path, 21, 4), seed=0)
-    quality = check_quality(Known(dark_is_bad=dark_is_bad), spoilt)
+    quality = checked(Known(dark_is_bad=dark_is_bad), spoilt)
     assert set(quality) == {*EVERY_KIND, "discard"}
     darkness = quality["darkness"]
     assert darkness["n"] == 12
@@ -96,7 +100,7 @@ def test_a_signal_that_follows_darkness_is_found_out(tmp_path, dark_is_bad, expe
 
 
 def test_without_another_camera_nothing_can_be_left_out(tmp_path):
-    quality = check_quality(Known(), spoil(crops_of(tmp_path, 14, 1), seed=0))
+    quality = checked(Known(), spoil(crops_of(tmp_path, 14, 1), seed=0))
     assert quality["discard"] is None and quality["blur"]["n"] == 2
 
 
@@ -106,7 +110,7 @@ def test_a_signal_that_never_changes_has_no_correlation(tmp_path):
             outputs = super().run(model, inputs)
             return {name: np.ones_like(values) for name, values in outputs.items()} if model == "iqa" else outputs
 
-    quality = check_quality(Constantly(), spoil(crops_of(tmp_path, 14, 2), seed=0))
+    quality = checked(Constantly(), spoil(crops_of(tmp_path, 14, 2), seed=0))
     assert quality["noise"]["spearman"] == {"identifiability": None, "scatter": None}
     assert misleading(quality) == []
 

@@ -7,9 +7,9 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.variants import read_config, tensorrt_variant, write_variants
-from qafm.contract import ENSEMBLES, GRAPHS, MAX_BATCH_SIZE, MODELS, REQUIRED, Model, Tensor
+from qafm.contract import GRAPHS, MAX_BATCH_SIZE, MODELS, Model, Tensor
 from qafm.images import decode
-from tests.support.served import OPTIONAL, served_outputs
+from tests.support.served import ENSEMBLES, OPTIONAL, served_outputs
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "model_repository"
 
@@ -23,16 +23,16 @@ def contracted(tensors):
 
 
 CONFIGS = {
-    **{name: read_config(TEMPLATE / name / "config.pbtxt") for name in REQUIRED},
+    **{name: read_config(TEMPLATE / name / "config.pbtxt") for name in MODELS},
     **{f"{name}, tensorrt": tensorrt_variant(read_config(TEMPLATE / name / "config.pbtxt")) for name in GRAPHS},
 }
 
 
 def test_template_holds_the_contracts_models_and_nothing_else():
     folders = [path.name for path in TEMPLATE.iterdir() if path.is_dir() and path.name != "__pycache__"]
-    assert sorted(folders) == sorted(REQUIRED)
+    assert sorted(folders) == sorted(MODELS)
     assert [path.name for path in TEMPLATE.iterdir() if path.is_file()] == ["__init__.py"]
-    assert sorted(TEMPLATE.rglob("*.pbtxt")) == sorted(TEMPLATE / name / "config.pbtxt" for name in REQUIRED)
+    assert sorted(TEMPLATE.rglob("*.pbtxt")) == sorted(TEMPLATE / name / "config.pbtxt" for name in MODELS)
 
 
 @pytest.mark.parametrize("case", CONFIGS)
@@ -91,7 +91,7 @@ def test_the_variant_for_tensorrt_differs_in_what_runs_it_alone(name):
 
 
 def test_variants_are_written_beside_the_networks_alone(tmp_path):
-    for name in REQUIRED:
+    for name in MODELS:
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.pbtxt").write_text((TEMPLATE / name / "config.pbtxt").read_text())
     write_variants(tmp_path)
@@ -99,7 +99,7 @@ def test_variants_are_written_beside_the_networks_alone(tmp_path):
     assert written == {name: CONFIGS[f"{name}, tensorrt"] for name in GRAPHS}
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_a_committed_version_folder(name):
     kept = {"python": "model.py"}.get(MODELS[name].backend, ".gitkeep")
     assert (TEMPLATE / name / "1" / kept).is_file()
@@ -141,6 +141,12 @@ def test_no_ensemble_output_feeds_a_step(name):
     assert not consumed.keys() & {tensor.name for tensor in served_outputs(name)}
 
 
+def test_the_fast_one_makes_no_views_and_runs_no_iqa():
+    produced, _, steps = edges("qafm_fast")
+    assert sorted(steps) == ["apan", "apn", "fusion", "quality", "views"]
+    assert "VIEWS" not in {tensor.name for tensor in produced.values()}
+
+
 def test_fixed_alpha_runs_no_views_and_no_iqa_and_lists_fusion_first():
     produced, _, steps = edges("qafm_fixed_alpha")
     assert steps[0] == "fusion"
@@ -171,7 +177,9 @@ def test_the_warm_up_picture_has_market_1501s_size():
     assert decode(content[4:]).shape == (128, 64, 3)
 
 
-@pytest.mark.parametrize("case", [case for case in CONFIGS if case.split(",")[0] in ("views", "apn", "apan")])
+@pytest.mark.parametrize(
+    "case", [case for case in CONFIGS if case.split(",")[0] in ("views", "apn", "apan", "quality")]
+)
 def test_requests_are_batched_without_waiting_for_more(case):
     config = CONFIGS[case]
     assert config.HasField("dynamic_batching")

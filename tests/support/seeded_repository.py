@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from export.repository import install
 from qafm.utility import Utility
-from train.networks import Networks
+from train.networks import Networks, QualityNetwork, build_trunk
 from train.presets import load_preset
 from train.settings import NetworkSettings
 
@@ -17,9 +18,11 @@ from train.settings import NetworkSettings
 def seeded_networks(seed: int = 0, network: NetworkSettings | None = None) -> Networks:
     """Networks whose outputs vary with the picture as trained ones' do, the same at each call."""
     torch.manual_seed(seed)
-    networks = Networks.untrained(network or load_preset("demo").network)
+    preset = load_preset("demo")
+    networks = Networks.untrained(network or preset.network)
+    networks = replace(networks, quality=QualityNetwork(build_trunk(network or preset.network)).eval())
     # Untrained, a block of a trunk is the identity.
-    for network in vars(networks).values():
+    for network in networks.all():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.ones_(module.weight)

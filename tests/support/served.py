@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import tritonclient.grpc as grpc
 
-from qafm.contract import ALPHA, IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, SCATTER, UTILITY, Tensor
+from qafm.contract import ALPHA, IMAGE, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, SCATTER, UTILITY, Tensor
 
-OPTIONAL = {"alpha": (UTILITY, SCATTER), QAFM: (UTILITY, SCATTER)}
+ENSEMBLES = [name for name, model in MODELS.items() if model.parts]
+"""Those that the template serves: all of the contract."""
+OPTIONAL = {"alpha": (UTILITY, SCATTER), QAFM: (UTILITY, SCATTER), QAFM_FAST: (UTILITY, SCATTER)}
 """The optional outputs that the template serves, by model."""
 
 

@@ -20,6 +20,8 @@ from qafm.contract import (
     FEATURES,
     FUSION,
     GRAPHS,
+    MODELS,
+    QUALITY,
     SEMANTIC,
     VIEWS,
     VISUAL,
@@ -45,6 +47,7 @@ def make_small_repository(directory: Path, seed: int = 0) -> Path:
         ("apn", CROP, (VISUAL,)),
         ("apan", CROP, (SEMANTIC, ATTRIBUTES)),
         ("iqa", VIEWS, (FEATURES,)),
+        (QUALITY, CROP, MODELS[QUALITY].outputs),
     ):
         onnx.save(_pixels_times_a_matrix(source, outputs, seed), graph_path(directory, model))
     precisions = dict.fromkeys(GRAPHS, "fp32")

@@ -59,7 +59,7 @@ def weights_of(run: Path, stage) -> dict[str, torch.Tensor]:
 def test_a_run_can_be_read_back(finished):
     networks = load_networks(finished)
     assert networks.weighting.sigma > 0 and networks.weighting.mu > 0
-    assert not any(module.training for network in vars(networks).values() for module in network.modules())
+    assert not any(module.training for network in networks.all() for module in network.modules())
     joint = weights_of(finished, "joint")
     assert torch.equal(networks.apn.embed.weight, joint["apn.embed.weight"])
 

@@ -11,8 +11,9 @@ import tritonclient.grpc as grpc
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from qafm.contract import ENSEMBLES, REQUIRED
+from qafm.contract import MODELS
 from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded
+from tests.support.served import ENSEMBLES
 
 pytestmark = pytest.mark.triton
 
@@ -36,7 +37,7 @@ def request(images, fixed_alpha=False):
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_image_is_refused_with_its_reason(connection, ensemble, name):
     with pytest.raises(InferenceServerException) as caught:
-        connection.infer(ensemble, request([REFUSED[name].data], fixed_alpha=ensemble != "qafm"))
+        connection.infer(ensemble, request([REFUSED[name].data], fixed_alpha=ensemble == "qafm_fixed_alpha"))
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
     assert REFUSED[name].refused.lower() in caught.value.message().lower()
     assert connection.is_server_ready()
@@ -104,4 +105,4 @@ def calls_with_seven(connection):
 
 def test_the_server_still_serves_every_model_after_all_that(connection):
     assert connection.is_server_ready()
-    assert all(connection.is_model_ready(name) for name in REQUIRED)
+    assert all(connection.is_model_ready(name) for name in MODELS)

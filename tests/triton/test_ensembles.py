@@ -1,14 +1,14 @@
-"""Both ensembles on the real server: every path, every output, every batch size, and bitwise repeatable."""
+"""Every ensemble on the real server: every path, every output, every batch size, and bitwise repeatable."""
 
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
-from qafm.contract import ENSEMBLES, MANIFEST_PARAMETER, MAX_BATCH_SIZE, MODELS, REQUIRED
+from qafm.contract import MANIFEST_PARAMETER, MAX_BATCH_SIZE, MODELS
 from qafm.manifest import Manifest
 from tests.support.bad_images import GOOD, encoded, picture
-from tests.support.served import infer, served_outputs
+from tests.support.served import ENSEMBLES, infer, served_outputs
 
 pytestmark = pytest.mark.triton
 
@@ -72,21 +72,23 @@ def test_fixed_alpha_with_the_images_own_alpha_is_the_same_descriptor(connection
         np.testing.assert_array_equal(values, own[name], err_msg=name)
 
 
-def test_fixed_alpha_makes_no_views_and_asks_no_iqa(connection):
+@pytest.mark.parametrize(("ensemble", "asked"), [("qafm_fixed_alpha", 0), ("qafm_fast", 1)])
+def test_one_look_makes_no_views_and_asks_no_iqa(connection, ensemble, asked):
     def executions(model):
         statistics = connection.get_inference_statistics(model, as_json=True)
         return int(statistics["model_stats"][0].get("execution_count", 0))
 
-    before = {model: executions(model) for model in ("views", "iqa", "alpha")}
-    infer(connection, "qafm_fixed_alpha", [GOOD])
+    before = {model: executions(model) for model in ("views", "iqa", "alpha", "quality")}
+    infer(connection, ensemble, [GOOD])
     assert {model: executions(model) - count for model, count in before.items()} == {
         "views": 1,
         "iqa": 0,
         "alpha": 0,
+        "quality": asked,
     }
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", MODELS)
 def test_the_server_reports_the_contract(connection, name):
     metadata = connection.get_model_metadata(name)
     for reported, expected in ((metadata.inputs, MODELS[name].inputs), (metadata.outputs, served_outputs(name))):
@@ -104,4 +106,4 @@ def test_the_manifest_is_readable(connection, ensemble):
 
 def test_every_model_is_ready(connection):
     assert connection.is_server_ready()
-    assert all(connection.is_model_ready(name) for name in REQUIRED)
+    assert all(connection.is_model_ready(name) for name in MODELS)

@@ -9,9 +9,10 @@ import sys
 import pytest
 
 from client.load import find_perf_analyzer
-from qafm.contract import ENSEMBLES, MODELS
+from qafm.contract import MODELS
 from qafm.errors import LoadTestFailed
 from synthetic import Recipe, make_dataset
+from tests.support.served import ENSEMBLES
 
 pytestmark = pytest.mark.triton
 

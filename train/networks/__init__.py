@@ -7,6 +7,7 @@ from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
 from train.networks.networks import Networks, build_apan, build_apn, build_fusion, build_trunk
 from train.networks.pixels import Pixels
+from train.networks.quality import QualityNetwork
 from train.networks.trunk import Trunk
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Fusion",
     "Networks",
     "Pixels",
+    "QualityNetwork",
     "Trunk",
     "build_apan",
     "build_apn",

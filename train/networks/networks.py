@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from train.networks.apan import APAN
 from train.networks.apn import APN
 from train.networks.fusion import Fusion
 from train.networks.iqa import IQA
+from train.networks.quality import QualityNetwork
 from train.networks.trunk import Trunk
 from train.networks.weighting import TrainableWeighting, build_weighting
 from train.settings import NetworkSettings, WeightingKind
@@ -36,13 +39,17 @@ def build_fusion(settings: NetworkSettings) -> Fusion:
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that a run is exported as, in evaluation mode."""
+    """The networks that a run is exported as, in evaluation mode. quality: None where none was taught."""
 
     iqa: IQA
     apn: APN
     apan: APAN
     fusion: Fusion
     weighting: TrainableWeighting
+    quality: QualityNetwork | None = None
+
+    def all(self) -> list[nn.Module]:
+        return [network for network in vars(self).values() if network is not None]
 
     @classmethod
     def untrained(cls, settings: NetworkSettings, weighting: WeightingKind = "paper") -> Networks:
@@ -54,6 +61,6 @@ class Networks:
             fusion=build_fusion(settings),
             weighting=build_weighting(weighting),
         )
-        for network in vars(networks).values():
+        for network in networks.all():
             network.eval()
         return networks

@@ -10,20 +10,17 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation, undegraded
-from qafm.perturbations import views
 from qafm.quality import measure
 from qafm.utility import direction, numbers
 from synthetic.degradation import EVERY_KIND, NONE
-from train.data import CropFiles, readable
 from train.networks import Networks, Pixels
 from train.precision import autocast
 from train.quality.spoilt import Spoilt
 from train.quality.utility import Lessons
+from train.quality.views import views_of
 from train.settings import LessonSettings, Settings
 
 _WEAKEST = 0.05
@@ -57,13 +54,13 @@ def learn(
     Raises InvalidDataset where a crop cannot be read.
     """
     device, pixels = fabric.device, Pixels().to(fabric.device)
-    for network in vars(networks).values():
+    for network in networks.all():
         network.to(device, memory_format=torch.channels_last).eval()
-    loader = DataLoader(_Views(pictures), batch_size=None, num_workers=settings.workers)
+    seen = views_of(pictures, settings.workers)
     qualities, vectors = [], []
     with torch.inference_mode():
-        for seen in track(readable(loader), "    lessons", total=len(pictures), console=console):
-            crops = pixels(seen.to(device))
+        for views in track(seen, "    lessons", total=len(pictures), console=console):
+            crops = pixels(views.to(device))
             with autocast(settings.precision, device):
                 features, visual, (semantic, _) = networks.iqa(crops), networks.apn(crops[:1]), networks.apan(crops[:1])
             qualities.append(measure(features.float().cpu().numpy()))
@@ -94,14 +91,3 @@ def _rows_of_crops(pictures: Sequence[Spoilt]) -> np.ndarray:
         copied = crop and crop.degradation == NONE != picture.degradation and picture.crop == crop.crop
         rows.append(rows[-1] if copied else row)
     return np.array(rows)
-
-
-class _Views(CropFiles):
-    """The 35 views of each picture, uint8 [35,384,128,3]."""
-
-    def __init__(self, pictures: Sequence[Spoilt]) -> None:
-        super().__init__([picture.crop for picture in pictures])
-        self.pictures = pictures
-
-    def read(self, key: int) -> Tensor:
-        return torch.from_numpy(views(self.pictures[key].picture()))

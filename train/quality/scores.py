@@ -11,16 +11,16 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from qafm.datasets.crops import Crop
 from qafm.identifiability import identifiability
-from qafm.perturbations import views
-from train.data import CropFiles, TrainingData, read_crop, readable
+from synthetic.degradation import NONE
+from train.data import TrainingData
 from train.files import whole_file
 from train.networks import IQA, Pixels
 from train.precision import autocast
+from train.quality.spoilt import Spoilt
+from train.quality.views import views_of
 from train.settings import Settings
 
 SCORES_FILE = "identifiability.npz"
@@ -84,11 +84,10 @@ def score_crops(
     device = fabric.device
     pixels = Pixels().to(device)
     iqa.to(device, memory_format=torch.channels_last).eval()
-    # With a generator of its own: networks of one seed begin alike, whether Q is computed before them or not.
-    loader = DataLoader(_Views(todo), batch_size=None, num_workers=settings.workers, generator=torch.Generator())
+    pictures = views_of([Spoilt(crop, NONE, 0) for crop in todo], settings.workers)
     columns = (TextColumn("    Q"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, torch.inference_mode():
-        tracked = progress.track(readable(loader), total=len(todo))
+        tracked = progress.track(pictures, total=len(todo))
         for done, (crop, seen) in enumerate(zip(todo, tracked, strict=True), start=1):
             with autocast(settings.precision, device):
                 features = iqa(pixels(seen.to(device)))
@@ -108,13 +107,6 @@ def score_crops(
 def forget_scores(run: Path) -> None:
     for path in (run / SCORES_FILE, *run.glob(_PARTS)):
         path.unlink(missing_ok=True)
-
-
-class _Views(CropFiles):
-    """The 35 views of each crop, uint8 [35,384,128,3]."""
-
-    def read(self, key: int) -> Tensor:
-        return torch.from_numpy(views(read_crop(self.crops[key])))
 
 
 def _sample(crops: Sequence[Crop], count: int, generator: np.random.Generator) -> list[Crop]:

@@ -25,9 +25,13 @@ class Spoilt:
 
     def picture(self) -> np.ndarray:
         """uint8 [H,W,3]. Raises InvalidDataset where the crop cannot be read."""
+        return decode(self.file()) if self.degradation.strength else read_crop(self.crop)
+
+    def file(self) -> bytes:
+        """As it is kept, encoded. Raises InvalidDataset where the crop cannot be read."""
         crop = read_crop(self.crop)
         if not self.degradation.strength:
-            return crop
+            return self.crop.path.read_bytes()
         rng = np.random.default_rng(self.seed)
         # A picture gets worse before it is kept: noise that no file has been through is met nowhere.
-        return decode(record(degrade(Image.fromarray(crop), self.degradation, rng), rng))
+        return record(degrade(Image.fromarray(crop), self.degradation, rng), rng)

@@ -1,8 +1,10 @@
-"""The last stage, `weighting`: α is fitted where the settings say so, and the utility is taught. No network learns.
+"""The last stages. `weighting`: α is fitted where the settings say so, and the utility is taught; no network learns.
+`quality`: a network is taught to say all this of a picture in one look.
 
 RUN/weighting.npz   α as it was fitted, as `alpha.npz` has it; none where the joint stage's own stays
 RUN/utility.npz     the utility, its arrays as `alpha.npz` has them
 RUN/diagnosis.json  what tells what is wrong with a picture, as the manifest has it
+RUN/quality.pt      the quality network; see also `train.quality.teacher`
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
@@ -21,14 +24,18 @@ from qafm.errors import InvalidCheckpoint
 from qafm.utility import Utility
 from qafm.weighting import Weighting
 from qafm.weighting.retrieval import Retrieval
-from train.checkpoint import load_networks, load_run_settings
+from train.checkpoint import checkpoint_path, load_checkpoint, load_networks, load_run_settings
 from train.data import TrainingData
 from train.files import adopt, whole_file, writing
+from train.metrics_log import forget_metrics
+from train.networks import QualityNetwork
+from train.quality import teacher
 from train.quality.alpha import CONSTANTS, Fitted, alphas, fit
 from train.quality.diagnosis import teach_diagnosis
 from train.quality.lessons import draw_pictures, learn, of_undegraded
+from train.quality.student import numbers_of, train_network
 from train.quality.utility import Lessons, correlations, teach, worth
-from train.settings import LAST_STAGE, Settings
+from train.settings import QUALITY, WEIGHTING, Settings
 
 WEIGHTING_FILE, UTILITY_FILE, DIAGNOSIS_FILE = "weighting.npz", "utility.npz", "diagnosis.json"
 _FILES = (WEIGHTING_FILE, UTILITY_FILE, DIAGNOSIS_FILE)
@@ -72,6 +79,36 @@ def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fab
     console.print(f"what is wrong with a picture is told of: {named or 'nothing reliably'}", soft_wrap=True)
 
 
+def teach_network(
+    settings: Settings, data: TrainingData, run: Path, fabric: Fabric, *, resume: bool, console: Console
+) -> None:
+    """Teach the quality network of a finished run on its training crops, in this process alone.
+
+    A refit keeps what its run had. With `resume` a network that is taught already stays, and an unfinished one goes on.
+    Raises InvalidDataset where a crop cannot be read.
+    """
+    path = checkpoint_path(run, QUALITY)
+    if settings.refits:
+        if (kept := checkpoint_path(Path(settings.refits), QUALITY)).is_file():
+            adopt(kept, run)
+        return
+    if not resume:
+        path.unlink(missing_ok=True)
+        forget_metrics(run, QUALITY)
+    elif path.is_file() and load_checkpoint(run, QUALITY).complete:
+        return
+    if (utility := load_utility(run)) is None:
+        console.print("[yellow]warning:[/] no quality network: no utility was taught, which it is to say")
+        return
+    networks = load_networks(run)
+    pictures = teacher.draw_pictures(data.crops, settings.quality, settings.seed)
+    answers = teacher.ask(networks.iqa, pictures, run, settings=settings, fabric=fabric, console=console)
+    numbers = numbers_of(answers, load_fitted_weighting(run) or networks.weighting.served(), utility)
+    torch.manual_seed(settings.seed)
+    network = QualityNetwork(networks.iqa.trunk)
+    train_network(network, pictures, numbers, run, settings=settings, fabric=fabric, resume=resume, console=console)
+
+
 def is_taught(run: Path, settings: Settings) -> bool:
     """Whether the run has all that this stage would give it."""
     fitted = settings.joint.weighting != Retrieval.kind or (run / WEIGHTING_FILE).is_file()
@@ -79,8 +116,10 @@ def is_taught(run: Path, settings: Settings) -> bool:
 
 
 def forget_quality(run: Path) -> None:
-    for name in _FILES:
-        (run / name).unlink(missing_ok=True)
+    """Remove what both stages made, but not what teaches the quality network: that rests on the IQA network alone."""
+    for path in (*(run / name for name in _FILES), checkpoint_path(run, QUALITY)):
+        path.unlink(missing_ok=True)
+    forget_metrics(run, QUALITY)
 
 
 def load_fitted_weighting(run: Path) -> Weighting | None:
@@ -91,7 +130,7 @@ def load_fitted_weighting(run: Path) -> Weighting | None:
     try:
         return weighting.load_weighting(path)
     except InvalidCheckpoint as error:
-        raise InvalidCheckpoint(f"{error}; fit it again: --stage {LAST_STAGE}") from error
+        raise InvalidCheckpoint(f"{error}; fit it again: --stage {WEIGHTING}") from error
 
 
 def unfitted(run: Path, *, best: bool = False) -> str | None:
@@ -102,7 +141,7 @@ def unfitted(run: Path, *, best: bool = False) -> str | None:
     if load_run_settings(run).joint.weighting != Retrieval.kind:
         return None
     if not (run / WEIGHTING_FILE).is_file():
-        return f"{run}: α is a half for every picture, it was not fitted; fit it: python -m train --stage {LAST_STAGE}"
+        return f"{run}: α is a half for every picture, it was not fitted; fit it: python -m train --stage {WEIGHTING}"
     return f"{run}: α was fitted to the last epoch's networks, not to those of the best one" if best else None
 
 
@@ -115,7 +154,7 @@ def load_utility(run: Path) -> Utility | None:
         return weighting.load_utility(path)
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(
-            f"{path}: damaged or not a utility ({error}); teach it again: --stage {LAST_STAGE}"
+            f"{path}: damaged or not a utility ({error}); teach it again: --stage {WEIGHTING}"
         ) from error
 
 
@@ -127,7 +166,7 @@ def load_diagnosis(run: Path) -> Diagnosis | None:
     try:
         return Diagnosis.from_content(json.loads(path.read_bytes()))
     except (ValueError, InvalidCheckpoint) as error:
-        raise InvalidCheckpoint(f"{path}: {error}; teach it again: --stage {LAST_STAGE}") from error
+        raise InvalidCheckpoint(f"{path}: {error}; teach it again: --stage {WEIGHTING}") from error
 
 
 def _write(run: Path, utility: Utility, diagnosis: Diagnosis) -> None:

@@ -1,0 +1,69 @@
+"""The network that says in one look at a picture what its 35 views say."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qafm.contract import HEIGHT, PERTURBATION_COUNT
+from qafm.quality import NEARLY_ZERO
+from train.networks.trunk import Trunk, lowered
+
+OUTPUTS = PERTURBATION_COUNT + 3
+"""Logarithms of the 34 distances and of Q, then the logits of utility and of α."""
+Q, UTILITY, ALPHA = range(PERTURBATION_COUNT, OUTPUTS)
+_LARGEST = HEIGHT // 2
+"""Rows that it sees: Market-1501's pictures have 128."""
+_FEATURES = 2 * (64 + 256 + 512 + 1024)
+"""Mean and deviation of what each stage gives; every trunk gives as many."""
+
+
+class QualityNetwork(nn.Module):
+    """Normalised crops float [B,3,384,128] to identifiability [B,1], alpha [B,1], scatter [B,34], utility [B,1].
+
+    All but the last stage of a trunk, at half the resolution of a crop: an eighth of the trunk's work. What blur, noise
+    or darkness do to a picture they do everywhere, and to each stage's features: of each the mean and the deviation
+    over the picture are read.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, trunk: Trunk) -> None:
+        """trunk: as that of the IQA network; its layers become this network's own. It learns several times faster from
+        the weights of that network, whose scatter it is to foretell."""
+        super().__init__()
+        self.height = min(trunk.height, _LARGEST)
+        self.stages = nn.ModuleList([trunk.stem, trunk.layer1, trunk.layer2, trunk.layer3])
+        self.norm = nn.BatchNorm1d(_FEATURES)
+        self.head = nn.Linear(_FEATURES, OUTPUTS)
+        self.register_buffer("centre", torch.zeros(OUTPUTS))
+        self.register_buffer("spread", torch.ones(OUTPUTS))
+
+    @torch.no_grad()
+    def expect(self, numbers: Tensor) -> None:
+        """Start with the mean of what it is to say, float [N,37], and count errors in its deviations. What is the same
+        for every picture, such as a constant α, it then says exactly, whatever it learns."""
+        self.centre.copy_(numbers.double().mean(dim=0))
+        self.spread.copy_(numbers.double().std(dim=0, correction=0))
+
+    def standard(self, crops: Tensor) -> Tensor:
+        """The numbers, of which `centre` and `spread` are taken out: float32 [B,37]."""
+        features, seen = lowered(crops, self.height), []
+        for stage in self.stages:
+            features = stage(features)
+            exact = features.float()
+            mean = exact.mean(dim=(2, 3))
+            variance = exact.square().mean(dim=(2, 3)) - mean.square()
+            seen += [mean, variance.clamp(min=1e-6).sqrt()]
+        return self.head(self.norm(torch.cat(seen, dim=1))).float()
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        numbers = self.centre + self.spread * self.standard(crops)
+        distances = (numbers[:, : Q + 1].exp() - NEARLY_ZERO).clamp(min=0)
+        return (
+            distances[:, Q:],
+            numbers[:, ALPHA:].sigmoid(),
+            distances[:, :Q].clamp(max=2),
+            numbers[:, UTILITY:ALPHA].sigmoid(),
+        )
