@@ -1,14 +1,19 @@
-"""What a training can be timed on: drawn people, and stages with fresh networks."""
+"""What can be timed without a training: drawn people, stages with fresh networks, and networks to serve."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 
+from qafm.utility import Utility
 from synthetic import Recipe, make_dataset
-from train.networks import build_apan, build_trunk
+from train.networks import Networks, QualityNetwork, build_apan, build_trunk
+from train.presets import load_preset
 from train.settings import Settings, StageName
 from train.stages.apan import APANStage
 from train.stages.iqa import IQAStage
@@ -43,3 +48,26 @@ def build_stage(name: StageName, settings: Settings, fabric: Fabric, *, identiti
         mu=0.0,
         sigma=1.0,
     )
+
+
+def untrained_networks() -> Networks:
+    """Full ResNet-50s from random weights, whose outputs vary with the picture."""
+    torch.manual_seed(0)
+    settings = load_preset("synthetic").network
+    networks = Networks.untrained(settings)
+    for module in (module for network in networks.all() for module in network.modules()):
+        # Untrained, a block of a trunk is the identity.
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    return networks
+
+
+def with_quality(networks: Networks) -> Networks:
+    """The same with a quality network, which has learnt nothing if it is not there already."""
+    return replace(networks, quality=networks.quality or QualityNetwork(copy.deepcopy(networks.iqa.trunk)).eval())
+
+
+def untaught_utility() -> Utility:
+    """One that says the same of every picture."""
+    arrays = {name: np.zeros(shape) for name, shape in Utility.shapes.items()}
+    return Utility(**arrays | {"spread": np.ones(Utility.shapes["spread"])})

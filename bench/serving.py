@@ -4,6 +4,7 @@ Full ResNet-50 in every network, crops of 64x128 pixels, all on the CPU, in turn
 
     floor             decode, views, the served graphs in ONNX Runtime, Q and α, one after the other in one process
     served            the ensemble `qafm` on a real Triton, asked by perf_analyzer
+    fast              the ensemble `qafm_fast`, asked likewise
     fixed α           the ensemble `qafm_fixed_alpha`, asked likewise
     client            the ensemble `qafm`, asked by our client library
     views by client   the same models, asked one by one by a client that makes the views itself
@@ -36,6 +37,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.aio import InferenceServerClient as AsyncClient
 
 from bench import views_loop
+from bench.fresh import untaught_utility, untrained_networks, with_quality
 from bench.measure import ROUNDS, Out, Rounds, conclude, interleave, ratio, show
 from client import ReidClient
 from client.load import find_perf_analyzer, load_test
@@ -43,7 +45,7 @@ from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
 from export.precision import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
-from qafm.contract import CROP, IMAGE, MODELS, QAFM, QAFM_FIXED_ALPHA, VIEWS, graph_path
+from qafm.contract import CROP, IMAGE, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, QUALITY, VIEWS, graph_path
 from qafm.datasets.crops import Crop
 from qafm.datasets.market1501 import list_split
 from qafm.errors import LoadTestFailed
@@ -53,7 +55,6 @@ from server import TritonServer
 from synthetic import Recipe, make_dataset
 from train.checkpoint import load_networks
 from train.networks import Networks
-from train.presets import load_preset
 
 IN_FLIGHT = (1, 2, 3, 4, 8)
 BATCHES = (1, 2, 4, 8)
@@ -102,10 +103,10 @@ def main(
         folder = Path(name)
         crops = _draw(folder / "data", images)
         files = [crop.path.read_bytes() for crop in crops]
-        networks = load_networks(run) if run else _untrained()
+        networks = with_quality(load_networks(run, quality=True) if run else untrained_networks())
         float32, int8 = folder / "float32", folder / "int8"
         with console.status("exporting"):
-            install(networks, float32, {"run": str(run)})
+            install(networks, float32, {"run": str(run)}, utility=untaught_utility())
             _quantise(float32, int8, crops)
         with TritonServer(int8) as server, TritonServer(float32) as server32:
             served = Served(server.grpc_url, files, perf_analyzer)
@@ -170,7 +171,10 @@ def _compared(served: Served, served32: Served, in_flight: int) -> dict[str, Cal
         f"served, int8, {busy}": partial(served, **many),
         f"client, int8, {busy}": lambda: asyncio.run(_by_library(url, files, in_flight)),
         f"views by client, int8, {busy}": lambda: asyncio.run(_model_by_model(url, files, in_flight)),
-        f"fixed α, int8, {busy}": partial(served, model=QAFM_FIXED_ALPHA, **many),
+        **{
+            f"{name}, int8, {busy}": partial(served, model=model, concurrency=in_flight, requests=8 * REQUESTS)
+            for name, model in (("fast", QAFM_FAST), ("fixed α", QAFM_FIXED_ALPHA))
+        },
         "served, float32": served32,
         f"served, float32, {busy}": partial(served32, concurrency=in_flight),
     }
@@ -196,6 +200,8 @@ def _ratios(busy: str) -> list[tuple[str, str, str]]:
         (f"served, float32, {busy}", f"served, int8, {busy}", "at least 3"),
         (f"served, int8, {busy}", f"client, int8, {busy}", "at least 0.97"),
         (f"fixed α, int8, {busy}", f"served, int8, {busy}", "at most 0.125"),
+        (f"fast, int8, {busy}", f"fixed α, int8, {busy}", "at most 1.25"),
+        ("paper, float32", f"fast, int8, {busy}", "at least 50"),
         (f"views by client, int8, {busy}", f"served, int8, {busy}", ""),
         ("PyTorch, bfloat16", f"served, int8, {busy}", ""),
     ]
@@ -206,20 +212,10 @@ def _draw(folder: Path, count: int) -> list[Crop]:
     return list_split(folder, "query")[:count]
 
 
-def _untrained() -> Networks:
-    torch.manual_seed(0)
-    networks = Networks.untrained(load_preset("synthetic").network)
-    for module in (module for network in networks.all() for module in network.modules()):
-        # Untrained, a block of a trunk is the identity.
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(module.weight)
-    return networks
-
-
 def _quantise(float32: Path, int8: Path, crops: Sequence[Crop]) -> None:
     """A copy of a repository with its networks in int8, calibrated well enough for speed, and not judged."""
     shutil.copytree(float32, int8)
-    for model in ("apn", "apan", "iqa"):
+    for model in ("apn", "apan", "iqa", QUALITY):
         inputs = calibration_inputs(model, crops[:CALIBRATION_CROPS])
         write_int8(graph_path(float32, model), {"onnxruntime": graph_path(int8, model)}, inputs)
 

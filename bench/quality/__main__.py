@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.quality.described import Described
-from bench.quality.figures import Figure, tables
+from bench.quality.figures import keep, tables
 from bench.quality.judge import judge
 from qafm.errors import QafmError
-from qafm.files import whole_file
 
 
 def main(
@@ -30,19 +29,11 @@ def main(
     """Judge the quality of a run."""
     try:
         figures = judge(Described(run, out, Console()), data)
-        rows = [Figure._fields, *figures]
-        with whole_file(results) as file:
-            file.write("".join(",".join(map(_shown, row)) + "\n" for row in rows).encode())
+        keep(figures, results)
         print(tables(figures))
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-
-
-def _shown(value: object) -> str:
-    """As a cell of a CSV file."""
-    text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return f'"{text}"' if "," in text else text
 
 
 if __name__ == "__main__":

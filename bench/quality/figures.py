@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from bench.quality.pictures import STRENGTHS, WALK
 from qafm.contract import PERTURBATION_COUNT
 from qafm.datasets.degradations import LEVELS, level
 from qafm.diagnosis import DEFECT_OF, DEFECTS, Diagnosis
+from qafm.files import whole_file
 from qafm.retrieval.bootstrap import difference, draws, interval, percentile_interval
 from qafm.retrieval.discard import area_difference, discard_curve, share_of_gain
 from qafm.retrieval.pooling import nearest_to_pool, pooled, weights_by
@@ -40,6 +42,18 @@ class Figure(NamedTuple):
     def in_per_cent(self) -> str:
         ends = "" if np.isnan(self.low) else f" ({100 * self.low:.1f} to {100 * self.high:.1f})"
         return f"{100 * self.value:.1f}{ends}"
+
+
+def keep(figures: Sequence[Figure], path: Path) -> None:
+    """Write the figures as a CSV file, whole. Raises OSError."""
+    rows = [Figure._fields, *figures]
+    with whole_file(path) as file:
+        file.write("".join(",".join(map(_cell, row)) + "\n" for row in rows).encode())
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f'"{text}"' if "," in text else text
 
 
 def tables(figures: Sequence[Figure]) -> str:
@@ -76,7 +90,7 @@ def within(lessons: Lessons, found: Signals) -> Iterator[Figure]:
             for crop in crops
         ]
         for name, signal in found.items():
-            each = np.array([_correlation([0, *STRENGTHS], -signal[rows]) for rows in ladder])
+            each = np.array([correlation([0, *STRENGTHS], -signal[rows]) for rows in ladder])
             yield Figure("within", name, kind, float(each.mean()), *interval(each, lessons.pids[crops]))
 
 
@@ -190,7 +204,7 @@ def _kinds(lessons: Lessons) -> list[str]:
     return sorted(set(lessons.kinds[lessons.copies].tolist()))
 
 
-def _correlation(one: Sequence[float] | np.ndarray, other: np.ndarray) -> float:
+def correlation(one: Sequence[float] | np.ndarray, other: np.ndarray) -> float:
     """0 where one of them is the same everywhere."""
     if len(set(np.asarray(other).tolist())) < 2:
         return 0.0
@@ -198,7 +212,7 @@ def _correlation(one: Sequence[float] | np.ndarray, other: np.ndarray) -> float:
 
 
 def _correlation_across(pids: np.ndarray, strengths: np.ndarray, badness: np.ndarray) -> tuple[float, float, float]:
-    return resampled(pids, lambda some: _correlation(strengths[some], badness[some]))
+    return resampled(pids, lambda some: correlation(strengths[some], badness[some]))
 
 
 def resampled(pids: np.ndarray, measure: Callable[[np.ndarray], float]) -> tuple[float, float, float]:

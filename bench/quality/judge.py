@@ -55,7 +55,7 @@ def judge(described: Described, data: Path) -> list[Figure]:
         # As the last stage of such a run does.
         taught = replace(taught, descriptors=taught.described(alphas(fitted.weighting, taught)))
     utility, rule = teach(taught), teach_diagnosis(of_undegraded(taught, lessons, data))
-    crops, recorded = _test_crops(data)
+    crops, recorded = crops_of_test_people(data)
     query, gallery = (described(side, as_they_are(crops[side])) for side in crops)
     whole = [crop for side in crops for crop in crops[side] if not recorded[crop].strength and crop.pid > 0]
     worse = described("ladders", ladders(whole, SEED))
@@ -70,7 +70,7 @@ def judge(described: Described, data: Path) -> list[Figure]:
     ]
 
 
-def _test_crops(data: Path) -> tuple[dict[str, list[Crop]], dict[Crop, Degradation]]:
+def crops_of_test_people(data: Path) -> tuple[dict[str, list[Crop]], dict[Crop, Degradation]]:
     """Query and gallery without junk, and what is wrong with each."""
     dataset, recorded = open_dataset(data), read_degradations(data / DEGRADATION_FILE)
     crops = {side: without_junk(dataset.split(side)) for side in ("query", "gallery")}
@@ -87,7 +87,7 @@ def _of_queries(
     yield from named(query, rule, kinds, strengths, "queries")
 
     def precision(of_query: np.ndarray, of_gallery: np.ndarray) -> np.ndarray:
-        return evaluate(_side(query, of_query), _side(gallery, of_gallery)).average_precision
+        return evaluate(side_at(query, of_query), side_at(gallery, of_gallery)).average_precision
 
     rules = {"retrieval": fitted.weighting, "constant": fitted.constant}
     by_rule = {name: precision(alphas(rule, query), alphas(rule, gallery)) for name, rule in rules.items()}
@@ -99,7 +99,7 @@ def _of_queries(
 
 
 def _of_pairs(query: Lessons, gallery: Lessons, utility: Utility, fitted: Fitted) -> Iterator[Figure]:
-    sides = [_side(each, alphas(fitted.weighting, each)) for each in (query, gallery)]
+    sides = [side_at(each, alphas(fitted.weighting, each)) for each in (query, gallery)]
     cosines = sides[0].descriptors @ sides[1].descriptors.T
     found = [signals(each, utility) for each in (query, gallery)]
     labels = [tuple(getattr(side, name) for side in sides) for name in ("pids", "camids")]
@@ -117,7 +117,7 @@ def _of_walks(
     name = "walks, half severe" if severe else "walks"
     seen = described(name.replace(", ", "-").replace(" ", "-"), pictures)
     descriptors = seen.described(alphas(fitted.weighting, seen))
-    answers = _side(gallery, alphas(fitted.weighting, gallery))
+    answers = side_at(gallery, alphas(fitted.weighting, gallery))
     pids, camids = seen.pids[::WALK], seen.camids[::WALK]
 
     def precision(chosen: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def _of_walks(
     )
 
 
-def _side(lessons: Lessons, alpha: np.ndarray) -> Descriptors:
+def side_at(lessons: Lessons, alpha: np.ndarray) -> Descriptors:
     return _descriptors(lessons.described(alpha), lessons.pids, lessons.camids)
 
 

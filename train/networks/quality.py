@@ -58,8 +58,12 @@ class QualityNetwork(nn.Module):
             seen += [mean, variance.clamp(min=1e-6).sqrt()]
         return self.head(self.norm(torch.cat(seen, dim=1))).float()
 
+    def numbers(self, crops: Tensor) -> Tensor:
+        """Float32 [B,37]: see `OUTPUTS`."""
+        return self.centre + self.spread * self.standard(crops)
+
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        numbers = self.centre + self.spread * self.standard(crops)
+        numbers = self.numbers(crops)
         distances = (numbers[:, : Q + 1].exp() - NEARLY_ZERO).clamp(min=0)
         return (
             distances[:, Q:],

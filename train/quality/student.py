@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from qafm.images import decode, resize
 from qafm.perturbations import PERTURBATIONS
-from qafm.quality import logarithms
+from qafm.quality import Quality, logarithms
 from qafm.utility import Utility
 from qafm.weighting import Weighting
 from train.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
@@ -27,7 +27,6 @@ from train.networks import Pixels, QualityNetwork
 from train.networks.quality import ALPHA, OUTPUTS, UTILITY, Q
 from train.precision import autocast, gradient_scaler
 from train.quality.spoilt import Spoilt
-from train.quality.teacher import Answers
 from train.settings import Settings, StageSettings
 from train.stages.stage import rate_factor
 
@@ -40,14 +39,13 @@ _WEIGHT = 6.0
 _OPPOSITE = {"left": "right", "right": "left"}
 
 
-def numbers_of(answers: Answers, weighting: Weighting, utility: Utility) -> np.ndarray:
-    """What the network is to say, float64 [N,37]: see `train.networks.quality`."""
-    qualities = answers.qualities
+def said_of(qualities: Sequence[Quality], weighting: Weighting, utility: Utility) -> np.ndarray:
+    """What the network is to say of pictures of these qualities, float64 [N,37]: see `train.networks.quality`."""
     alpha = np.array([weighting.alpha(quality) for quality in qualities]).clip(1e-9, 1 - 1e-9)
     return np.column_stack(
         [
-            logarithms(answers.scatter),
-            logarithms(answers.identifiability),
+            logarithms(np.stack([quality.scatter for quality in qualities])),
+            logarithms(np.array([quality.identifiability for quality in qualities])),
             [utility.logit(quality) for quality in qualities],
             np.log(alpha / (1 - alpha)),
         ]

@@ -1,4 +1,5 @@
-"""What teaches the quality network: what the 35 views say of training crops, as they are and made worse at random."""
+"""What teaches the quality network: what the 35 views say of training crops, and of strangers made of two of these, as
+they are and made worse at random."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from synthetic.degradation import NONE
 from train.files import whole_file
 from train.networks import IQA, Pixels
 from train.precision import autocast
-from train.quality.spoilt import Spoilt
+from train.quality.spoilt import Spoilt, Stranger
 from train.quality.views import views_of
 from train.settings import QualitySettings, Settings
 
@@ -28,6 +29,8 @@ TEACHER_FILE = "teacher.npz"
 _SAVE_EVERY = 200
 _AS_THEY_ARE = 0.2
 """So many pictures are not made worse."""
+_STRANGERS = 0.5
+"""So many are of strangers: the IQA network knows the people of the training split, and not those whom it serves."""
 _WEAKEST = 0.05
 
 
@@ -47,17 +50,23 @@ class Answers:
 
 
 def draw_pictures(crops: Sequence[Crop], settings: QualitySettings, seed: int) -> list[Spoilt]:
-    """`settings.pictures` of them: crops by turns, a fifth as they are, the others by a random kind and strength.
+    """`settings.pictures` of them: crops by turns, half of them made strangers; a fifth of all as they are, the others
+    worse by a random kind and strength.
 
     Of a larger number the first ones are the same.
     """
     generator = np.random.default_rng(seed)
-    pictures, deck = [], list[int]()
+    pictures, deck = list[Spoilt](), list[int]()
     for _ in range(settings.pictures):
         deck = deck or generator.permutation(len(crops)).tolist()
         kind, strength = str(generator.choice(settings.kinds)), float(generator.uniform(_WEAKEST, 1))
         degradation = NONE if generator.random() < _AS_THEY_ARE else Degradation(kind, strength)
-        pictures.append(Spoilt(crops[deck.pop()], degradation, int(generator.integers(2**32))))
+        upper, lower = crops[deck.pop()], crops[int(generator.integers(len(crops)))]
+        seed_of_picture = int(generator.integers(2**32))
+        if generator.random() < _STRANGERS:
+            pictures.append(Stranger(upper, degradation, seed_of_picture, lower))
+        else:
+            pictures.append(Spoilt(upper, degradation, seed_of_picture))
     return pictures
 
 
@@ -69,7 +78,7 @@ def ask(
     What it was asked before is read from the run, so an interrupted call goes on where it was. Raises InvalidDataset
     where a crop cannot be read.
     """
-    names = np.array([f"{picture.crop.path.name} {picture.degradation} {picture.seed}" for picture in pictures])
+    names = np.array([_name(picture) for picture in pictures])
     known = _read(run / TEACHER_FILE, names)
     done = len(known.scatter)
     device = fabric.device
@@ -88,6 +97,12 @@ def ask(
                 with whole_file(run / TEACHER_FILE) as file:
                     np.savez(file, names=names[:done], **vars(known))
     return known
+
+
+def _name(picture: Spoilt) -> str:
+    """What tells a picture from every other one of the run."""
+    lower = picture.lower.path.name if isinstance(picture, Stranger) else ""
+    return f"{picture.crop.path.name} {lower} {picture.degradation} {picture.seed}"
 
 
 def forget_answers(run: Path) -> None:

@@ -33,7 +33,7 @@ from train.quality import teacher
 from train.quality.alpha import CONSTANTS, Fitted, alphas, fit
 from train.quality.diagnosis import teach_diagnosis
 from train.quality.lessons import draw_pictures, learn, of_undegraded
-from train.quality.student import numbers_of, train_network
+from train.quality.student import said_of, train_network
 from train.quality.utility import Lessons, correlations, teach, worth
 from train.settings import QUALITY, WEIGHTING, Settings
 
@@ -103,7 +103,7 @@ def teach_network(
     networks = load_networks(run)
     pictures = teacher.draw_pictures(data.crops, settings.quality, settings.seed)
     answers = teacher.ask(networks.iqa, pictures, run, settings=settings, fabric=fabric, console=console)
-    numbers = numbers_of(answers, load_fitted_weighting(run) or networks.weighting.served(), utility)
+    numbers = said_of(answers.qualities, load_fitted_weighting(run) or networks.weighting.served(), utility)
     torch.manual_seed(settings.seed)
     network = QualityNetwork(networks.iqa.trunk)
     train_network(network, pictures, numbers, run, settings=settings, fabric=fabric, resume=resume, console=console)

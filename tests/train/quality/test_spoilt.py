@@ -11,7 +11,7 @@ from PIL import Image
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
 from synthetic.degradation import EVERY_KIND, NONE, degrade
-from train.quality.spoilt import Spoilt
+from train.quality.spoilt import Spoilt, Stranger
 
 
 @pytest.fixture
@@ -47,3 +47,28 @@ def test_noise_has_been_through_a_file(crop):
         return float(np.abs(np.diff(colour, axis=1)).mean())
 
     assert colour_grain(Spoilt(crop, noise, 3).picture()) < 0.6 * colour_grain(raw)
+
+
+def test_a_stranger_has_the_upper_part_of_one_and_the_lower_part_of_another(tmp_path):
+    colours = {"one": (240, 120, 0), "other": (0, 120, 240)}
+    crops = []
+    for name, colour in colours.items():
+        (tmp_path / name).mkdir()
+        size = (128, 64) if name == "one" else (200, 90)
+        crops.append(crop_of(np.full((*size, 3), colour, np.uint8), tmp_path / name))
+    pictures = [Stranger(crops[0], NONE, seed, crops[1]).picture() for seed in range(20)]
+    waists, orders = [], set()
+    for picture in pictures:
+        assert picture.shape == (128, 64, 3)
+        top, bottom = picture[4, 4].astype(int), picture[-4, 4].astype(int)
+        order = tuple(np.argsort(top))
+        assert np.abs(np.sort(top) - (0, 120, 240)).max() < 8, "the channels of the one, in some order"
+        # The same order of channels: the other has 240 where the one has 0.
+        assert np.abs(bottom[list(order)] - (240, 120, 0)).max() < 8
+        orders.add(order)
+        waists.append(int((np.abs(picture[:, 4].astype(int) - top).sum(axis=1) < 60).sum()))
+    assert len(orders) > 3
+    assert 0.3 * 128 - 8 <= min(waists) < max(waists) <= 0.7 * 128 + 8
+    worse = Stranger(crops[0], Degradation("darkness", 0.8), 3, crops[1])
+    assert worse.picture().mean() < 0.5 * pictures[3].mean()
+    np.testing.assert_array_equal(worse.picture(), worse.picture())
