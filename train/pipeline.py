@@ -167,7 +167,9 @@ def _prepare(run: Path, settings: Settings, data: TrainingData, stage: StageName
     if (run / SETTINGS_FILE).is_file():
         if not resume and stage is None:
             raise InvalidCheckpoint(f"{run} holds a run already; go on with --resume, or choose another --out")
-        if differing := _differing(load_run_settings(run), settings):
+        # What the last stage alone reads, it may be given anew.
+        own = {"quality"} if stage == QUALITY else set()
+        if differing := [name for name in _differing(load_run_settings(run), settings) if name not in own]:
             raise InvalidCheckpoint(
                 f"{run / SETTINGS_FILE}: the run was started with other settings ({', '.join(differing)}); use the "
                 "same preset and options, or choose another --out"

@@ -17,5 +17,6 @@ SETTINGS = load_preset(
     apan=EPOCHS,
     joint=EPOCHS | {"q_crops": 6},
     lessons={"crops": 6, "copies": 2},
+    quality={"pictures": 0},
 )
 QUIET = Console(quiet=True)

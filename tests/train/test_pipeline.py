@@ -29,7 +29,7 @@ from train.networks.weighting import TrainableConstant
 from train.pipeline import train
 from train.presets import load_preset, save_settings
 from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted
-from train.settings import LessonSettings, Settings
+from train.settings import LessonSettings, QualitySettings, Settings
 from train.stages.iqa import IQAStage
 from train.stages.joint import JointStage
 from train.stages.stage import rate_factor
@@ -440,10 +440,12 @@ def test_the_fingerprint_is_of_all_that_training_reads_but_the_pixels(dataset):
 
 def test_training_a_stage_again_forgets_what_was_made_from_it(dataset, finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "teacher.npz").write_bytes(b"")
     train(SETTINGS, dataset, tmp_path, stage="iqa", console=QUIET)
     assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["iqa.best.pt", "iqa.pt"]
     assert not (tmp_path / "identifiability.npz").exists()
     assert not (tmp_path / "utility.npz").exists() and not (tmp_path / "diagnosis.json").exists()
+    assert not (tmp_path / "teacher.npz").exists()
 
 
 def test_the_utility_is_taught_by_the_finished_networks_and_the_same_at_each_time(dataset, finished, tmp_path):
@@ -470,6 +472,34 @@ def test_the_utility_is_taught_by_the_finished_networks_and_the_same_at_each_tim
     checkpoint_path(run, "joint").unlink()
     with pytest.raises(InvalidCheckpoint, match=r"joint\.pt: no such checkpoint"):
         train(SETTINGS, dataset, run, stage="weighting", console=QUIET)
+
+
+def test_a_quality_network_is_added_to_a_finished_run(dataset, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    assert load_networks(run, quality=True).quality is None, "its settings ask for none"
+    more = SETTINGS.model_copy(update={"quality": QualitySettings(pictures=8, epochs=2)})
+    with pytest.raises(InvalidCheckpoint, match=r"other settings \(quality\)"):
+        train(more, dataset, run, stage="weighting", console=QUIET)
+    train(more, dataset, run, stage="quality", console=QUIET)
+    network = load_networks(run, quality=True).quality
+    assert network is not None and not network.training
+    fitted = load_networks(run).weighting.served()
+    with torch.no_grad():
+        q, alpha, _, _ = network(torch.zeros(1, 3, 384, 128))
+    assert 0 <= float(alpha) <= 1 and float(q) >= 0 and fitted.kind == "paper"
+    # What is there already is kept when the run goes on, and what the views said if it is taught anew.
+    written, answers = (run / "quality.pt").read_bytes(), (run / "teacher.npz").read_bytes()
+    train(more, dataset, run, resume=True, console=QUIET)
+    assert (run / "quality.pt").read_bytes() == written
+    train(more, dataset, run, stage="weighting", console=QUIET)
+    assert not (run / "quality.pt").exists() and (run / "teacher.npz").read_bytes() == answers
+    train(more, dataset, run, resume=True, console=QUIET)
+    assert (run / "quality.pt").is_file()
+    # Without a utility there is nothing to say.
+    (run / "utility.npz").unlink()
+    train(more, dataset, run, stage="quality", console=QUIET)
+    assert not (run / "quality.pt").exists()
 
 
 def test_alpha_is_fitted_for_retrieval_and_no_q_is_needed(dataset, finished, tmp_path):
