@@ -18,13 +18,14 @@ from qafm.retrieval.discard import discard_curves
 from qafm.retrieval.metrics import evaluate
 
 BOUNDS = {
-    "identifiability_spearman": Bound(0.9, least=True),
-    "utility_spearman": Bound(0.9, least=True),
+    "identifiability_spearman": Bound(0.85, least=True),
+    "utility_spearman": Bound(0.75, least=True),
     "alpha_difference": Bound(0.03),
     "mAP_difference": Bound(0.005),
     "discard_loss": Bound(0.01),
 }
-"""Of what `measure_fast` measures."""
+"""Of what `measure_fast` measures. A utility that few lessons taught is noisy, and one look follows no noise: what it is
+for, leaving pictures out, is bounded too."""
 
 
 def check_fast(looked: Looked) -> dict[str, Any]:
