@@ -24,8 +24,8 @@ BOUNDS = {
     "mAP_difference": Bound(0.005),
     "discard_loss": Bound(0.01),
 }
-"""Of what `measure_fast` measures. A utility that few lessons taught is noisy, and one look follows no noise: what it is
-for, leaving pictures out, is bounded too."""
+"""Of what `measure_fast` measures. A utility that few lessons taught is noisy, which one look does not follow: what it
+is for, leaving pictures out, is bounded too."""
 
 
 def check_fast(looked: Looked) -> dict[str, Any]:
