@@ -15,7 +15,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput  # type: ignore[i
 from tritonclient.grpc.aio import InferenceServerClient  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
-from qafm.contract import MODELS
+from qafm.contract import FIRST, MODELS, ONE_LOOK
 from qafm.errors import InvalidSettings
 from qafm.images import MAX_BYTES
 
@@ -138,6 +138,7 @@ class GrpcTransport:
             entries,
             outputs=[InferRequestedOutput(name) for name in outputs],
             request_id=request_id,
+            priority=FIRST if model in ONE_LOOK else 0,
             client_timeout=timeout_s,
         )
         return {name: result.as_numpy(name) for name in outputs}

@@ -26,6 +26,8 @@ DESCRIPTOR_SIZE = 1000
 ATTRIBUTE_SIZE = 30
 """Nine sigmoids, then softmaxes over 4 ages, 8 upper and 9 lower colours: see `qafm.attributes`."""
 
+FIRST = 1
+"""The priority that lets a request for a crop alone go before those for its 35 views, in the queue of `views`."""
 MAX_BATCH_SIZE = 8
 """Of every model and every variant: an ensemble may not allow more than its parts."""
 
@@ -133,6 +135,8 @@ _MODELS = (
 MODELS: dict[str, Model] = {model.name: model for model in _MODELS}
 GRAPHS: tuple[str, ...] = tuple(model.name for model in _MODELS if model.backend == "onnxruntime")
 """The models that are exported networks: apn, apan, iqa, fusion, and where a repository has it quality."""
+ONE_LOOK: tuple[str, ...] = (QAFM_FAST, QAFM_FIXED_ALPHA)
+"""The ensembles that look at the crop alone."""
 ENSEMBLES: tuple[str, ...] = (QAFM, QAFM_FIXED_ALPHA)
 """The ensembles of every repository. One with `quality` has QAFM_FAST too."""
 REQUIRED: tuple[str, ...] = tuple(model.name for model in _MODELS if not model.optional)
