@@ -47,7 +47,7 @@ study: setup
 	$(BIN)/python -m bench.study run sum --data build/study/data --out build/study/runs --results build/study/results
 	$(BIN)/python -m bench.study table --results build/study/results
 
-# Full size networks and the table of docs/results.md: about an hour and a half on two cores.
+# Full size networks and the table of docs/results.md: about two hours on two cores.
 synthetic: setup
 	$(call whole_path,synthetic,--train-identities 200 --images-per-identity 8 --test-identities 85 \
 	  --cameras-per-identity 3.6 --distractors 100 --junk 50,--sweep-alpha)
