@@ -17,8 +17,9 @@ from scipy.stats import spearmanr
 from qafm.utility import NUMBERS, Utility
 from train.quality.folds import people_in_turns
 
-DIRECTIONS = 64
-"""The picture's own features count along so many directions: those in which degradations move them most."""
+DIRECTIONS, _COPIES_PER_DIRECTION = 64, 8
+"""The picture's own features count along so many directions at most: those in which degradations move them most. Few
+copies say little of these."""
 _SQUARES, _FEATURES = 0.5, 0.2
 """How freely the squares and the features may count, beside the numbers themselves."""
 _RIDGE, _BETWEEN = 0.01, 0.3
@@ -119,7 +120,7 @@ def teach(lessons: Lessons) -> Utility:
     square_spread = squares.std(axis=0) + 1e-6
     moved = lessons.directions - lessons.directions[lessons.whole]
     *_, axes = np.linalg.svd(moved[copies].astype(np.float64), full_matrices=False)
-    axes = axes[:DIRECTIONS]
+    axes = axes[: min(DIRECTIONS, copies.sum() // _COPIES_PER_DIRECTION)]
     along = lessons.directions @ axes.T
     along_spread = along.std(axis=0) + 1e-9
     inputs = np.concatenate([standard, _SQUARES * squares / square_spread, _FEATURES * along / along_spread], axis=1)
