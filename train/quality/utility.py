@@ -22,8 +22,9 @@ DIRECTIONS, _COPIES_PER_DIRECTION = 64, 8
 copies say little of these."""
 _SQUARES, _FEATURES = 0.5, 0.2
 """How freely the squares and the features may count, beside the numbers themselves."""
-_RIDGE, _BETWEEN = 0.01, 0.3
-"""How much large weights cost, and the variance of the score over ordinary pictures."""
+_RIDGE, _MANY, _BETWEEN = 0.01, 2000, 0.3
+"""How much large weights cost with so many copies, and with fewer as much more as they are fewer; and how much the
+variance of the score over ordinary pictures costs."""
 _SLOPE = 1.7
 """Of the sigmoid, by standard deviations over ordinary pictures: nearly the share of them that are worse."""
 
@@ -145,7 +146,7 @@ def _fit(inputs: np.ndarray, loss: np.ndarray, whole: np.ndarray, copies: np.nda
     change = (inputs - inputs[whole])[copies]
     ordinary = inputs[~copies] - inputs[~copies].mean(axis=0)
     products = change.T @ change / len(change) + _BETWEEN * ordinary.T @ ordinary / len(ordinary)
-    products[np.diag_indices_from(products)] += _RIDGE
+    products[np.diag_indices_from(products)] += _RIDGE * max(1, _MANY / len(change))
     return np.linalg.solve(products, change.T @ loss[copies] / len(change))
 
 
