@@ -75,7 +75,7 @@ def test_an_evaluation_with_a_damaged_image(evaluation, dataset):
     gallery = len(without_junk(list_split(dataset, "gallery")))
     assert (report["queries"], report["gallery"]) == (queries, gallery - 1)
     assert 0 < report["baseline"]["mAP"] <= 1
-    assert report["manifest"]["graphs"].keys() == {"apn", "apan", "iqa", "fusion"}
+    assert report["manifest"]["graphs"].keys() == {"apn", "apan", "iqa", "quality", "fusion"}
     assert "Market-1501 single-query" in report["protocol"]
     assert report["timings"]["images_per_second"] > 0
     for name in ("rank1", "mAP"):
