@@ -7,8 +7,6 @@ The figures go into a CSV file, and as tables onto the screen.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,15 +15,11 @@ from rich.markup import escape
 from bench.quality.described import Described
 from bench.quality.figures import keep, tables
 from bench.quality.judge import judge
+from bench.quality.options import Data, Out, Results, Run
 from qafm.errors import QafmError
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="A finished run.", exists=True)],
-    data: Annotated[Path, typer.Option(help="Its dataset, with what is wrong with each picture.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for what is described; what is there is read.")],
-    results: Annotated[Path, typer.Option(help="The CSV file of the figures.")],
-) -> None:
+def main(run: Run, data: Data, out: Out, results: Results) -> None:
     """Judge the quality of a run."""
     try:
         figures = judge(Described(run, out, Console()), data)

@@ -7,7 +7,6 @@ Q does; what that is worth is measured on the other half. The queries of the tes
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
@@ -19,9 +18,11 @@ from scipy.spatial.distance import pdist, squareform
 from bench.quality.described import Described
 from bench.quality.figures import LEFT_OUT, Figure, correlation, keep, resampled, tables
 from bench.quality.judge import crops_of_test_people, side_at
+from bench.quality.options import Data, Out, Results, Run
 from bench.quality.pictures import as_they_are
 from qafm.contract import VIEW_COUNT
 from qafm.datasets.crops import Crop
+from qafm.files import whole_file
 from qafm.perturbations import PERTURBATIONS
 from qafm.retrieval.discard import discard_curve
 from qafm.retrieval.metrics import evaluate
@@ -36,12 +37,7 @@ SHOWN = (1, 2, 3, 4, 6, 8, 12, 16, 24, 34)
 _DEVICE = torch.device("cpu")
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="A finished run.", exists=True)],
-    data: Annotated[Path, typer.Option(help="Its dataset, with what is wrong with each picture.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for what is described; what is there is read.")],
-    results: Annotated[Path, typer.Option(help="The CSV file of the figures.")],
-) -> None:
+def main(run: Run, data: Data, out: Out, results: Results) -> None:
     """Choose views, and tell what Q by few of them is worth."""
     console, crops = Console(), crops_of_test_people(data)[0]
     described = Described(run, out, console)
@@ -94,7 +90,8 @@ def _kept_distances(run: Path, crops: list[Crop], path: Path, console: Console) 
         with torch.inference_mode(), autocast("bfloat16", _DEVICE):
             for seen in track(views_of(as_they_are(crops), 1), "views", total=len(crops), console=console):
                 found.append(squareform(pdist(iqa(pixels(seen)).float().numpy())).astype(np.float32))
-        np.savez(path, distances=np.stack(found))
+        with whole_file(path) as file:
+            np.savez(file, distances=np.stack(found))
     with np.load(path) as stored:
         return stored["distances"]
 

@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 from bench.quality.described import Described
 from bench.quality.figures import Figure, correlation, keep, resampled, tables
 from bench.quality.judge import crops_of_test_people, side_at
+from bench.quality.options import Data, Out, Results, Run
 from bench.quality.pictures import as_they_are
-from qafm.errors import QafmError
+from qafm.errors import InvalidSettings, QafmError
 from qafm.quality import NEARLY_ZERO, Quality
 from qafm.retrieval.bootstrap import difference
 from qafm.retrieval.discard import area_difference
@@ -43,10 +44,10 @@ WHOLE = "test set"
 
 
 def main(
-    run: Annotated[Path, typer.Argument(help="A finished run with a quality network.", exists=True)],
-    data: Annotated[Path, typer.Option(help="Its dataset, with what is wrong with each picture.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for what is described and taught; what is there is read.")],
-    results: Annotated[Path, typer.Option(help="The CSV file of the figures.")],
+    run: Run,
+    data: Data,
+    out: Out,
+    results: Results,
     passes: Annotated[list[int] | None, typer.Option(help="Also taught by so many pictures only.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="Also taught without this kind of degradation.")] = None,
 ) -> None:
@@ -73,7 +74,10 @@ class Judge:
         described = Described(run, out, self.console)
         self.sides = [described(side, as_they_are(crops[side])) for side in crops]
         networks, utility = load_networks(run, quality=True), load_utility(run)
-        assert networks.quality is not None and utility is not None, f"{run}: it has no quality network"
+        if networks.quality is None or utility is None:
+            raise InvalidSettings(
+                f"{run}: expected a run with a quality network, got one without; teach it: --stage quality"
+            )
         self.rules = load_fitted_weighting(run) or networks.weighting.served(), utility
         self.network = networks.quality
         self.exact = np.concatenate([said_of(qualities_of(side), *self.rules) for side in self.sides])

@@ -5,9 +5,6 @@ Of the run's own branches, and as a control of colour and shape in place of v_s,
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from bench.quality.classes import Ranking, Side, classes_of, premise
+from bench.quality.options import Data, Run
 from bench.study.scoring import constant_alpha, described, describer
 from client.evaluation.baseline import describe_by_colour
 from qafm.datasets.crops import without_junk
@@ -27,10 +25,7 @@ from train.checkpoint import load_networks
 SIDES = ("query", "gallery")
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="A finished run.", exists=True)],
-    data: Annotated[Path, typer.Option(help="Its dataset, with what is wrong with each picture.", exists=True)],
-) -> None:
+def main(run: Run, data: Data) -> None:
     """Print the best constant in hindsight, and what α by kind and strength gains over it on the other half."""
     recorded, dataset = read_degradations(data / DEGRADATION_FILE), open_dataset(data)
     crops = {side: without_junk(dataset.split(side)) for side in SIDES}

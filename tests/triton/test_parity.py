@@ -33,22 +33,15 @@ def encoded_images() -> list[bytes]:
     return images
 
 
-def test_served_equals_pytorch_within_the_designs_tolerances(triton_server):
+@pytest.mark.parametrize(
+    ("ensemble", "describe"), [(QAFM, TorchPipeline.describe), (QAFM_FAST, TorchPipeline.describe_fast)]
+)
+def test_served_equals_pytorch_within_the_designs_tolerances(triton_server, ensemble, describe):
     pipeline = TorchPipeline(seeded_networks(), utility=seeded_utility())
     with grpc.InferenceServerClient(triton_server.grpc_url) as connection:
         for image in encoded_images():
-            served, expected = infer(connection, QAFM, [image]), pipeline.describe([decode(image)])
-            assert served.keys() == {tensor.name for tensor in served_outputs(QAFM)}
-            for name, values in served.items():
-                assert TOLERANCES[name].measure(expected[name], values) <= TOLERANCES[name].limit, name
-
-
-def test_one_look_served_equals_pytorch(triton_server):
-    pipeline = TorchPipeline(seeded_networks(), utility=seeded_utility())
-    with grpc.InferenceServerClient(triton_server.grpc_url) as connection:
-        for image in encoded_images():
-            served, expected = infer(connection, QAFM_FAST, [image]), pipeline.describe_fast([decode(image)])
-            assert served.keys() == {tensor.name for tensor in served_outputs(QAFM_FAST)}
+            served, expected = infer(connection, ensemble, [image]), describe(pipeline, [decode(image)])
+            assert served.keys() == {tensor.name for tensor in served_outputs(ensemble)}
             for name, values in served.items():
                 assert TOLERANCES[name].measure(expected[name], values) <= TOLERANCES[name].limit, name
 
