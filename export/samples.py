@@ -34,14 +34,14 @@ class Samples:
 def load_data(run: Path, data: Path | None) -> TrainingData:
     """The dataset that a run was trained on: at `data`, or where it was then.
 
-    Raises InvalidDataset where that is other data or no longer there, InvalidSettings where the run does not say where
-    it was.
+    Raises InvalidCheckpoint where `run` is no run, InvalidDataset where that is other data or no longer there,
+    InvalidSettings where the run does not say where it was.
     """
+    settings = load_run_settings(run)
     trained_on = json.loads((run / DATA_FILE).read_text())
     root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
     if root is None:
         raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
-    settings = load_run_settings(run)
     loaded = load_training_data(root, settings.seed, everyone=settings.refits is not None)
     if not loaded.is_described_by(trained_on):
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
