@@ -167,9 +167,12 @@ def short(settings: Settings, epochs: int, workers: int = 1) -> Settings:
     length = {"epochs": epochs, "warmup_epochs": 1, "small_epochs": 0, "cosine_from": 0}
     stages = {name: getattr(settings, name).model_copy(update=length) for name in STAGES}
     stages["joint"] = stages["joint"].model_copy(update={"settling_epochs": 0, "frozen_epochs": 0, "q_crops": 24})
-    lessons = settings.lessons.model_copy(update={"crops": 16, "copies": 2})
-    common = {"weights": "none", "precision": "bfloat16", "check_every": 1, "lessons": lessons, "workers": workers}
-    return settings.model_copy(update=common | stages)
+    fewer = {
+        "lessons": settings.lessons.model_copy(update={"crops": 16, "copies": 2}),
+        "quality": settings.quality.model_copy(update={"pictures": min(settings.quality.pictures, 32), "epochs": 1}),
+    }
+    common = {"weights": "none", "precision": "bfloat16", "check_every": 1, "workers": workers}
+    return settings.model_copy(update=common | fewer | stages)
 
 
 def trained(settings: Settings, data: Path, run: Path, *, cpu: bool) -> Path:
