@@ -10,25 +10,21 @@ whose order is fixed: equal descriptors tie exactly, and ranks are the same on e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
 from qafm.datasets.crops import JUNK_PID
 from qafm.retrieval.descriptors import Descriptors
-from qafm.retrieval.distances import Block, Distance, comparable, estimate, from_squares, squared_distances
+from qafm.retrieval.distances import Distance, comparable, estimate, from_squares, squared_distances
 
 BLOCK_BYTES = 32 * 1024 * 1024
 """Memory for the estimated distances of one block of queries."""
 _COMPARED_MATCHES = 32
 """How many matches are compared exactly with other images at a time, to bound the memory that takes."""
-
-_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +51,9 @@ def match_ranks(
     ranks = [np.empty(0, dtype=np.int64)] * len(query)
     query, gallery = comparable(query, gallery, distance)
     gallery, _ = without_junk(gallery)
-    people = _People(gallery)
-
-    def rank(block: Block, rows: range) -> None:
-        for row in rows:
-            search = _search(query, people, block, row, row - block.rows.start)
-            if len(search.matches):
-                ranks[row] = _ranks(query.descriptors[row], gallery.descriptors, search)
-
-    with ThreadPoolExecutor(_THREADS) as pool:  # NumPy's loops over a gallery run without the interpreter's lock
-        for block in estimate(query.descriptors, gallery.descriptors, block_bytes):
-            rows = range(block.rows.start, block.rows.stop)
-            list(pool.map(rank, repeat(block), [rows[start::_THREADS] for start in range(_THREADS)]))
+    for search in _searches(query, gallery, np.arange(len(query)), block_bytes):
+        if len(search.matches):
+            ranks[search.row] = _ranks(query.descriptors[search.row], gallery.descriptors, search)
     return ranks
 
 
@@ -86,12 +73,7 @@ def ranked_lists(
     """
     query, gallery = comparable(query, gallery, distance)
     gallery, places = without_junk(gallery)
-    people = _People(gallery)
-    for search in (
-        _search(query, people, block, row, place)
-        for block in estimate(query.descriptors[rows], gallery.descriptors, block_bytes)
-        for place, row in enumerate(rows[block.rows].tolist())
-    ):
+    for search in _searches(query, gallery, rows, block_bytes):
         last = min(top, int(np.isfinite(search.estimate).sum())) - 1
         limit = np.partition(search.estimate, last)[last] + search.slack if last >= 0 else -np.inf
         candidates = np.flatnonzero(search.estimate <= limit)
@@ -123,28 +105,17 @@ class _Search(NamedTuple):
     slack: float
 
 
-class _People:
-    """Which images of a gallery without junk show whom."""
-
-    def __init__(self, gallery: Descriptors) -> None:
-        self._rows = np.argsort(gallery.pids, kind="stable")
-        self._pids = gallery.pids[self._rows]
-        self.camids = gallery.camids
-
-    def rows_of(self, pid: int) -> np.ndarray:
-        """Ascending int [N]: the gallery's rows that show that person."""
-        first, past = (np.searchsorted(self._pids, pid, side) for side in ("left", "right"))
-        return self._rows[first:past]
-
-
-def _search(query: Descriptors, people: _People, block: Block, row: int, place: int) -> _Search:
-    """The search for a row of the query descriptors, whose place in `block` is `place`."""
-    distances = block.relative[place]
+def _searches(query: Descriptors, gallery: Descriptors, rows: np.ndarray, block_bytes: int) -> Iterator[_Search]:
+    """A search for each of `rows`, int [N], of the query descriptors, in that order. The gallery is without junk."""
+    by_pid = np.argsort(gallery.pids, kind="stable")
     # A junk query has no match: the gallery has no junk.
-    same_pid = people.rows_of(query.pids[row])
-    same_camera = people.camids[same_pid] == query.camids[row]
-    distances[same_pid[same_camera]] = np.inf
-    return _Search(row, distances, same_pid[~same_camera], float(block.slack[place]))
+    first, past = (np.searchsorted(gallery.pids[by_pid], query.pids[rows], side).tolist() for side in ("left", "right"))
+    for block in estimate(query.descriptors[rows], gallery.descriptors, block_bytes):
+        for place, distances, slack in zip(count(block.rows.start), block.relative, block.slack.tolist(), strict=False):
+            same_pid = by_pid[first[place] : past[place]]
+            same_camera = gallery.camids[same_pid] == query.camids[rows[place]]
+            distances[same_pid[same_camera]] = np.inf
+            yield _Search(int(rows[place]), distances, same_pid[~same_camera], slack)
 
 
 def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray:
