@@ -4,10 +4,14 @@ VENV := .venv
 TRITON := build/triton
 BIN := $(VENV)/bin
 
+# ONNX Runtime with OpenVINO is a package of the same name as the one without it, so it has a folder of its own.
+OPENVINO := build/openvino
+ONNXRUNTIME_OPENVINO := onnxruntime-openvino==1.24.1
+
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup demo study synthetic test bench gpu-check lint browser ci clean
+.PHONY: setup openvino demo study synthetic test bench gpu-check lint browser ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -24,6 +28,14 @@ $(TRITON)/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(TRITON)
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --editable '.[server]'
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --no-deps $(PYTRITON)
+	touch $@
+
+# Half a gigabyte, for `python -m server --config-name openvino`.
+openvino: $(OPENVINO)/.installed
+
+$(OPENVINO)/.installed: $(TRITON)/.installed
+	rm -rf $(OPENVINO)
+	$(TRITON)/bin/pip install --quiet --no-deps --target $(OPENVINO) $(ONNXRUNTIME_OPENVINO)
 	touch $@
 
 # Data, training, export, serving and evaluation, with nothing mocked on the way: $(1) preset, $(2) data, $(3) evaluation.
@@ -76,7 +88,10 @@ browser:
 	command -v chromium >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; } \
 	  || echo "Chromium could not be installed: the tests that look at the report will be skipped"
 
-ci: browser lint test
+# The tests that serve with OpenVINO are skipped where it could not be installed.
+ci: browser lint
+	$(MAKE) openvino || echo "OpenVINO could not be installed: the tests that serve with it will be skipped"
+	$(MAKE) test
 
 clean:
 	rm -rf build $(VENV)

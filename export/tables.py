@@ -17,6 +17,10 @@ def print_gates(manifest: Mapping[str, Any], console: Console) -> None:
     console.print(_parity_table(manifest))
     if "fidelity" in manifest:
         console.print(_fidelity_table(manifest))
+    if manifest["openvino"] and not manifest["openvino"]["installed"]:
+        console.print(
+            "[bold red]warning:[/] OpenVINO computes something else here: its variant is not installed", soft_wrap=True
+        )
     if manifest["quality"]:
         console.print(_quality_table(manifest["quality"]))
         for warning in misleading(manifest["quality"]):

@@ -2,7 +2,7 @@
 
     QAFM_TRITON       a server environment like build/triton: wins where it is set
     tritonserver      on PATH, as in NVIDIA's container: used as it is, with its own backends
-    build/triton      what `make setup` installs
+    build/triton      what `make setup` installs; build/openvino beside it, where `make openvino` was run
 
 The PyPI wheel has the server and its Python backend, but not laid out to be run, and no ONNX Runtime backend.
 So a backend directory is assembled from copies: the server refuses symbolic links that lead out of it.
@@ -20,6 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from qafm import openvino
 from qafm.contract import CROP, MAX_BATCH_SIZE, VIEWS
 from qafm.errors import ServerFailed
 
@@ -97,6 +98,7 @@ def _from_environment(folder: Path, why: str) -> Installation:
         "LD_LIBRARY_PATH": os.pathsep.join(str(place) for place in libraries if place),
         # The stub embeds the interpreter that it finds first.
         "PATH": os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)]),
+        openvino.ENVIRONMENT_VARIABLE: str(openvino.openvino_folder()),
     }
     return Installation(executable, environment, _assembled(sources, folder), ("python", "onnxruntime"))
 

@@ -14,13 +14,17 @@ What it reads, by the names of Triton's own backend:
     session.*                          any session setting of ONNX Runtime, session.intra_op.allow_spinning
                                        among them; Triton's own backend knows few and passes over the others
     optimization { graph { level } }   -1 basic, 1 extended, 2 none; all by default
+    optimization { execution_accelerators { cpu_execution_accelerator { name: "openvino" } } }
+                                       ONNX Runtime's build with OpenVINO, from the folder that QAFM_OPENVINO names
 """
 
+import importlib
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import triton_python_backend_utils as pb_utils
 
 _TRITON_TYPES = {
@@ -39,11 +43,7 @@ _TRITON_TYPES = {
     "tensor(string)": "TYPE_STRING",
 }
 
-_GRAPH_LEVELS = {
-    -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
+_GRAPH_LEVELS = {-1: "ORT_ENABLE_BASIC", 1: "ORT_ENABLE_EXTENDED", 2: "ORT_DISABLE_ALL"}
 
 
 class TritonPythonModel:
@@ -57,8 +57,11 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(
                 f"model '{self._name}': no graph at {graph}; export the model to this repository first"
             )
+        runtime = load_runtime(config)
         try:
-            self._session = onnxruntime.InferenceSession(graph, session_options(config), providers=_providers(args))
+            self._session = runtime.InferenceSession(
+                graph, session_options(runtime, config), providers=_providers(runtime, config, args)
+            )
         except Exception as error:
             raise pb_utils.TritonModelException(f"model '{self._name}': cannot load {graph}: {error}") from error
         if mismatches := contract_mismatches(self._session, config):
@@ -108,11 +111,37 @@ class TritonPythonModel:
                 yield name, values[start:stop] if self._batches else values
 
 
-def session_options(config):
+def load_runtime(config):
+    """ONNX Runtime as a module, with OpenVINO where the configuration asks for that.
+
+    The two are packages of one name. A process can have either, and each model has a process of its own.
+    """
+    if _asks_for_openvino(config):
+        folder = os.environ.get("QAFM_OPENVINO", "")
+        if not Path(folder, "onnxruntime").is_dir():
+            raise pb_utils.TritonModelException(
+                f"model '{config.get('name')}': its configuration asks for OpenVINO, and there is none in "
+                f"{folder or 'QAFM_OPENVINO, which is not set'}; run `make openvino`, or serve without "
+                "--config-name openvino"
+            )
+        sys.path.insert(0, folder)
+    return importlib.import_module("onnxruntime")
+
+
+def _asks_for_openvino(config):
+    chosen = config.get("optimization", {}).get("execution_accelerators", {}).get("cpu_execution_accelerator", [])
+    names = [accelerator["name"] for accelerator in chosen]
+    if names not in ([], ["openvino"]):
+        raise pb_utils.TritonModelException(
+            f"model '{config.get('name')}': expected no accelerator on a CPU or openvino, got {', '.join(names)}"
+        )
+    return bool(names)
+
+
+def session_options(runtime, config):
     """Session options from a model configuration as Triton passes it: parsed JSON, parameters as strings."""
-    options = onnxruntime.SessionOptions()
-    parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-    for key, value in parameters.items():
+    options = runtime.SessionOptions()
+    for key, value in _parameters(config).items():
         if key == "intra_op_thread_count":
             options.intra_op_num_threads = int(value)
         elif key == "inter_op_thread_count":
@@ -120,7 +149,7 @@ def session_options(config):
         elif key == "execution_mode":
             parallel = _boolean(key, value)
             options.execution_mode = (
-                onnxruntime.ExecutionMode.ORT_PARALLEL if parallel else onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+                runtime.ExecutionMode.ORT_PARALLEL if parallel else runtime.ExecutionMode.ORT_SEQUENTIAL
             )
         elif key == "enable_mem_arena":
             options.enable_cpu_mem_arena = _boolean(key, value)
@@ -135,8 +164,15 @@ def session_options(config):
             )
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
     if level in _GRAPH_LEVELS:
-        options.graph_optimization_level = _GRAPH_LEVELS[level]
+        options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, _GRAPH_LEVELS[level])
+    if _asks_for_openvino(config):
+        # Without a word it would take the CPU's own operators where it cannot use OpenVINO's.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
+
+
+def _parameters(config):
+    return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
 
 
 def contract_mismatches(session, config):
@@ -171,8 +207,17 @@ def _mismatches(kind, tensors, config, exact):
             yield f"{kind} {name}: expected {tensor['data_type']} {dims}, got {got_type} {got_dims}"
 
 
-def _providers(args):
-    if args["model_instance_kind"] == "GPU" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+def _providers(runtime, config, args):
+    if _asks_for_openvino(config):
+        threads = int(_parameters(config).get("intra_op_thread_count", 0)) or os.cpu_count()
+        return [
+            (
+                "OpenVINOExecutionProvider",
+                # In float32 what is float32 in the graph: some processors would round it to bfloat16.
+                {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads), "num_streams": "1"},
+            )
+        ]
+    if args["model_instance_kind"] == "GPU" and "CUDAExecutionProvider" in runtime.get_available_providers():
         device = {"device_id": int(args["model_instance_device_id"])}
         return [("CUDAExecutionProvider", device), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.variants import read_config, tensorrt_variant, write_variants
+from export.variants import leave_out_variant, openvino_variant, read_config, tensorrt_variant, write_variants
 from qafm.contract import GRAPHS, MAX_BATCH_SIZE, MODELS, Model, Tensor
 from qafm.images import decode
 from tests.support.served import ENSEMBLES, OPTIONAL, served_outputs
@@ -90,6 +90,20 @@ def test_the_variant_for_tensorrt_differs_in_what_runs_it_alone(name):
     assert variant == own
 
 
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_variant_for_openvino_differs_in_its_accelerator_and_needs_no_gpu(name):
+    own = read_config(TEMPLATE / name / "config.pbtxt")
+    variant = openvino_variant(own)
+    (accelerator,) = variant.optimization.execution_accelerators.cpu_execution_accelerator
+    assert accelerator.name == "openvino" and not own.HasField("optimization")
+    assert all(group.kind == model_config_pb2.ModelInstanceGroup.KIND_CPU for group in variant.instance_group)
+    assert [group.count for group in variant.instance_group] == [group.count for group in own.instance_group]
+    for config in (own, variant):
+        for field in ("optimization", "instance_group"):
+            config.ClearField(field)
+    assert variant == own
+
+
 def test_variants_are_written_beside_the_networks_alone(tmp_path):
     for name in MODELS:
         (tmp_path / name).mkdir()
@@ -97,6 +111,9 @@ def test_variants_are_written_beside_the_networks_alone(tmp_path):
     write_variants(tmp_path)
     written = {path.parent.parent.name: read_config(path) for path in tmp_path.glob("*/configs/tensorrt.pbtxt")}
     assert written == {name: CONFIGS[f"{name}, tensorrt"] for name in GRAPHS}
+    assert {path.parent.parent.name for path in tmp_path.glob("*/configs/openvino.pbtxt")} == set(GRAPHS)
+    leave_out_variant(tmp_path, "openvino")
+    assert {path.name for path in tmp_path.glob("*/configs/*")} == {"tensorrt.pbtxt"}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,6 +1,7 @@
 """The ONNX Runtime backend without Triton, on graphs of a few nodes."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,7 @@ def parameters(**values):
 
 def test_settings_by_the_names_of_tritons_own_backend():
     options = backend.session_options(
+        onnxruntime,
         {
             **parameters(
                 intra_op_thread_count="3",
@@ -163,7 +165,7 @@ def test_settings_by_the_names_of_tritons_own_backend():
                 **{"session.intra_op.allow_spinning": "0"},
             ),
             "optimization": {"graph": {"level": 1}},
-        }
+        },
     )
     assert options.intra_op_num_threads == 3
     assert options.inter_op_num_threads == 2
@@ -175,7 +177,7 @@ def test_settings_by_the_names_of_tritons_own_backend():
 
 
 def test_without_settings_the_defaults_are_onnx_runtimes():
-    options, default = backend.session_options({}), onnxruntime.SessionOptions()
+    options, default = backend.session_options(onnxruntime, {}), onnxruntime.SessionOptions()
     for name in (
         "intra_op_num_threads",
         "execution_mode",
@@ -187,13 +189,45 @@ def test_without_settings_the_defaults_are_onnx_runtimes():
 
 def test_a_setting_of_the_wrong_form_is_refused():
     with pytest.raises(pb.TritonModelException, match="'execution_mode': expected 0 or 1, got 'parallel'"):
-        backend.session_options(parameters(execution_mode="parallel"))
+        backend.session_options(onnxruntime, parameters(execution_mode="parallel"))
 
 
 def test_an_unknown_setting_is_logged():
     pb.Logger.messages.clear()
-    backend.session_options({"name": "adder", **parameters(gpu_mem_limit="1")})
+    backend.session_options(onnxruntime, {"name": "adder", **parameters(gpu_mem_limit="1")})
     assert pb.Logger.messages == ["model 'adder': parameter 'gpu_mem_limit' is not known here and is ignored"]
+
+
+def accelerated(name):
+    return {"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": name}]}}}
+
+
+def test_openvino_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    save_graph(tmp_path)
+    monkeypatch.setenv("QAFM_OPENVINO", str(tmp_path / "nothing"))
+    with pytest.raises(
+        pb.TritonModelException, match=r"asks for OpenVINO, and there is none in .*nothing; run `make op"
+    ):
+        load(tmp_path, **accelerated("openvino"))
+    monkeypatch.delenv("QAFM_OPENVINO")
+    with pytest.raises(pb.TritonModelException, match="QAFM_OPENVINO, which is not set"):
+        load(tmp_path, **accelerated("openvino"))
+
+
+def test_another_accelerator_is_refused(tmp_path):
+    save_graph(tmp_path)
+    with pytest.raises(pb.TritonModelException, match="expected no accelerator on a CPU or openvino, got tensorrt"):
+        load(tmp_path, **accelerated("tensorrt"))
+
+
+def test_a_build_without_openvino_does_not_go_on_without_a_word(tmp_path, monkeypatch):
+    """Here `onnxruntime` is loaded already, and has none."""
+    save_graph(tmp_path)
+    (tmp_path / "onnxruntime").mkdir()
+    monkeypatch.setenv("QAFM_OPENVINO", str(tmp_path))
+    monkeypatch.setattr("sys.path", [*sys.path])
+    with pytest.raises(pb.TritonModelException, match=r"cannot load .*model\.onnx"):
+        load(tmp_path, **accelerated("openvino"))
 
 
 def test_it_stands_alone():

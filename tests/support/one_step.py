@@ -33,6 +33,8 @@ SETTINGS = load_preset(
     iqa=ONE_EPOCH,
     apan=ONE_EPOCH,
     joint=ONE_EPOCH | {"q_crops": 6},
+    lessons={"crops": 6, "copies": 2},
+    quality={"pictures": 0},
 )
 
 

@@ -18,7 +18,7 @@ from qafm.errors import InvalidSettings
 from synthetic import Recipe, make_dataset
 from tests.support.one_step import SETTINGS, gradients
 from train.batches import Batches
-from train.checkpoint import load_finished_checkpoint
+from train.checkpoint import load_finished_checkpoint, load_networks
 from train.data import load_training_data
 from train.launch import launch
 from train.networks import IQA, build_trunk
@@ -118,10 +118,12 @@ def test_pretrained_trunks_stand_still_in_two_processes(dataset, tmp_path):
 
 
 def test_a_run_in_two_processes(dataset, tmp_path):
-    """Half precision, and most crops without a Q: a batch's share may have none, the other's some."""
+    """Half precision, and most crops without a Q: a batch's share may have none, the other's some. One of them alone
+    teaches the quality network."""
     epochs = {"epochs": 2, "warmup_epochs": 0, "small_epochs": 2}
     settings = SETTINGS.model_dump() | {"learning_rate": 1e-3, "precision": "bfloat16"}
     settings |= {"iqa": epochs, "apan": epochs, "joint": epochs | {"q_crops": 6}}
+    settings |= {"quality": {"pictures": 4, "epochs": 1}}
     preset, run = tmp_path / "preset.yaml", tmp_path / "run"
     save_settings(Settings.model_validate(settings), preset)
     output = torchrun("-m", "train", "--preset", preset, "--data", dataset, "--out", run)
@@ -130,7 +132,8 @@ def test_a_run_in_two_processes(dataset, tmp_path):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = 2 * len(Batches(load_training_data(dataset, 0), SETTINGS, "iqa"))
     logged = [line["stage"] for line in lines if "loss" in line]
-    assert logged == ["iqa"] * steps + ["apan"] * steps + ["joint"] * steps and steps >= 6
+    assert logged == [*["iqa"] * steps, *["apan"] * steps, *["joint"] * steps, "quality"] and steps >= 6
+    assert load_networks(run, quality=True).quality is not None
     # Each process scored its share of the crops, and nothing is left of that.
     with np.load(run / "identifiability.npz") as scores:
         assert len(set(scores["names"].tolist())) == 6 and (scores["scores"] > 0).all()

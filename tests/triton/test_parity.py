@@ -15,7 +15,9 @@ from export.parity import TOLERANCES, Tolerance, sample_crops
 from export.pipelines import TorchPipeline
 from qafm.contract import QAFM, QAFM_FAST
 from qafm.images import decode
+from qafm.openvino import find_openvino
 from qafm.record import RECORD
+from server import TritonServer
 from tests.support.seeded_repository import seeded_networks, seeded_utility
 from tests.support.served import infer, served_outputs
 
@@ -33,12 +35,24 @@ def encoded_images() -> list[bytes]:
     return images
 
 
+@pytest.fixture(scope="module", params=["config", "openvino"])
+def server(request, exported_repository, triton_server):
+    """By ONNX Runtime's own operators, and by OpenVINO's."""
+    if request.param == "config":
+        yield triton_server
+        return
+    if not find_openvino():
+        pytest.skip("no OpenVINO here: make openvino")
+    with TritonServer(exported_repository, config_name="openvino") as served:
+        yield served
+
+
 @pytest.mark.parametrize(
     ("ensemble", "describe"), [(QAFM, TorchPipeline.describe), (QAFM_FAST, TorchPipeline.describe_fast)]
 )
-def test_served_equals_pytorch_within_the_designs_tolerances(triton_server, ensemble, describe):
+def test_served_equals_pytorch_within_the_designs_tolerances(server, ensemble, describe):
     pipeline = TorchPipeline(seeded_networks(), utility=seeded_utility())
-    with grpc.InferenceServerClient(triton_server.grpc_url) as connection:
+    with grpc.InferenceServerClient(server.grpc_url) as connection:
         for image in encoded_images():
             served, expected = infer(connection, ensemble, [image]), describe(pipeline, [decode(image)])
             assert served.keys() == {tensor.name for tensor in served_outputs(ensemble)}
