@@ -67,7 +67,7 @@ synthetic: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not gpu and not slow'
 
-# The last one needs NVIDIA's perf_analyzer.
+# The last one needs NVIDIA's perf_analyzer. `bench.layers` and `bench.soak` take a model repository.
 bench: setup
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.views
