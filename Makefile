@@ -34,9 +34,10 @@ $(TRITON)/.installed: pyproject.toml
 openvino: $(OPENVINO)/.installed
 
 $(OPENVINO)/.installed: $(TRITON)/.installed
-	rm -rf $(OPENVINO)
-	$(TRITON)/bin/pip install --quiet --no-deps --target $(OPENVINO) $(ONNXRUNTIME_OPENVINO)
-	touch $@
+	rm -rf $(OPENVINO) $(OPENVINO).new
+	$(TRITON)/bin/pip install --quiet --no-deps --target $(OPENVINO).new $(ONNXRUNTIME_OPENVINO)
+	touch $(OPENVINO).new/.installed
+	mv $(OPENVINO).new $(OPENVINO)
 
 # Data, training, export, serving and evaluation, with nothing mocked on the way: $(1) preset, $(2) data, $(3) evaluation.
 define whole_path

@@ -116,7 +116,11 @@ class Product:
         result = helper.make_tensor_value_info("C", TensorProto.INT32 if quantised else kind, [SIZE, SIZE])
         graph = helper.make_graph([node], "product", [given], [result], [numpy_helper.from_array(own, "B")])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # Threads that spin would take the cores from what comes next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = ["CPUExecutionProvider"]
+        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
         self._matrix = np.abs(own).astype(np.uint8 if quantised else np.float32)
 
     def seconds(self) -> float:

@@ -51,7 +51,6 @@ from qafm.datasets.crops import Crop
 from qafm.datasets.market1501 import list_split
 from qafm.errors import LoadTestFailed
 from qafm.images import decode
-from qafm.openvino import find_openvino
 from qafm.perturbations import views
 from server import TritonServer
 from synthetic import Recipe, make_dataset
@@ -89,12 +88,14 @@ def main(
         networks = with_quality(load_networks(run, quality=True) if run else untrained_networks())
         float32, int8 = folder / "float32", folder / "int8"
         with console.status("exporting"):
-            install(networks, float32, {"run": str(run)}, utility=untaught_utility())
+            manifest = install(networks, float32, {"run": str(run)}, utility=untaught_utility())
             _quantise(float32, int8, crops)
+        judged = manifest.content["openvino"]
+        with_openvino = [(int8, OPENVINO)] if judged and judged["installed"] else []
         with ExitStack() as stack:
             served, served32, *by_openvino = (
                 Served(stack.enter_context(TritonServer(models, config_name=variant)).grpc_url, files, perf_analyzer)
-                for models, variant in ((int8, None), (float32, None), *([(int8, OPENVINO)] if find_openvino() else []))
+                for models, variant in ((int8, None), (float32, None), *with_openvino)
             )
             in_process = {
                 "floor, int8": partial(_in_process, OnnxPipeline(int8), files),

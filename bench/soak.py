@@ -54,7 +54,7 @@ class Sample:
 
 def main(
     repository: Annotated[Path, typer.Argument(help="A model repository with full-size networks.", exists=True)],
-    minutes: Annotated[float, typer.Option(help="Of full load.")] = 15.0,
+    minutes: Annotated[float, typer.Option(min=0.5, help="Of full load.")] = 15.0,
     rounds: Annotated[int, typer.Option(min=1, help="Alone and beside clients of qafm, in turns.")] = 3,
     config_name: Annotated[str | None, typer.Option(help="Serve this variant, such as openvino.")] = None,
     out: Out = Path("build/bench/soak.json"),
@@ -69,7 +69,7 @@ def main(
     table = verdict(samples)
     for name, value in table.items():
         console.print(f"{name}: {value:,.4g}", highlight=False)
-    seconds = {name: [1 / each for each in rates] for name, rates in turns.items()}
+    seconds = {name: [1 / each if each else float("inf") for each in rates] for name, rates in turns.items()}
     conclude(
         console,
         out,
@@ -80,6 +80,8 @@ def main(
         samples=[asdict(sample) for sample in samples],
         seconds_per_image=seconds,
     )
+    if table["failed"]:
+        raise typer.Exit(1)
 
 
 def verdict(samples: Sequence[Sample]) -> dict[str, float]:
@@ -108,7 +110,7 @@ async def _soak(server: TritonServer, files: Sequence[bytes], seconds: float, co
         await asyncio.sleep(EVERY_S)
         with Progress(console=console) as progress:
             task = progress.add_task("at full load", total=seconds)
-            while (second := time.monotonic() - started) < seconds + EVERY_S:
+            while (second := time.monotonic() - started) < seconds + EVERY_S and not load.done():
                 now = _cores()
                 busy = 1 - (now[0] - before[0]) / (now[1] - before[1])
                 samples.append(Sample(second, answers.answered, answers.failed, busy, _memory(server.pid)))
@@ -125,8 +127,8 @@ async def _neighbours(url: str, files: Sequence[bytes], rounds: int) -> dict[str
     async with ReidClient(url) as client, ReidClient(url) as other:
         for _ in range(rounds):
             for name, each in rates.items():
-                neighbours = asyncio.create_task(_ask(other, QAFM, files, Answers())) if name != "alone" else None
-                answers = Answers()
+                answers, theirs = Answers(), Answers()
+                neighbours = asyncio.create_task(_ask(other, QAFM, files, theirs)) if name != "alone" else None
                 load = asyncio.create_task(_ask(client, QAFM_FAST, files, answers))
                 await asyncio.sleep(_TURN_S / 3)
                 first, started = answers.answered, time.monotonic()
@@ -135,6 +137,8 @@ async def _neighbours(url: str, files: Sequence[bytes], rounds: int) -> dict[str
                 await _end(load)
                 if neighbours:
                     await _end(neighbours)
+                    if theirs.failed or not theirs.answered:
+                        raise QafmError(f"of the requests for {QAFM} {theirs.failed} failed, {theirs.answered} did not")
     return rates
 
 

@@ -3,7 +3,7 @@ of a refit were; it says so.)"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +42,10 @@ BOUNDS = {
 """Of what `fidelity` measures."""
 
 
-def holds(measured: Mapping[str, float]) -> bool:
-    """Whether each value of a `fidelity` is within its bound."""
-    return all(bound.holds(measured[measure]) for measure, bound in BOUNDS.items())
-
-
 def check_fidelity(
-    exact: Pipeline, reduced: Mapping[str, Pipeline], crops: Iterable[Crop], *, optional: Collection[str] = ()
+    exact: Pipeline, reduced: Mapping[str, Pipeline], crops: Iterable[Crop]
 ) -> dict[str, dict[str, float]]:
-    """What `measure_fidelity` measures. Raises as it does, and ExportRefused where a value is out of its bound, unless
-    the pipeline's name is optional."""
+    """What `measure_fidelity` measures. Raises as it does, and ExportRefused where a value is out of its bound."""
     images = 0
 
     def counted() -> Iterator[Crop]:
@@ -64,7 +58,7 @@ def check_fidelity(
         f"{measure} is {measured[measure]:.4g} in {name}, expected {bound}"
         for name, measured in measures.items()
         for measure, bound in BOUNDS.items()
-        if name not in optional and not bound.holds(measured[measure])
+        if not bound.holds(measured[measure])
     ]
     if failed:
         raise ExportRefused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,15 +58,20 @@ def check_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndar
     number.
     """
     differences = measure_parity(expected, exported, sample_crops() if crops is None else crops)
-    failed = [name for name, difference in differences.items() if not difference <= TOLERANCES[name].limit]
-    if failed:
+    if failed := too_far(differences):
         raise ExportRefused(
-            "the exported graphs do not compute what was trained; nothing was installed: "
-            + ", ".join(
-                f"{name} is off by {differences[name]:.2g}, allowed {TOLERANCES[name].limit:.2g}" for name in failed
-            )
+            f"the exported graphs do not compute what was trained; nothing was installed: {', '.join(failed)}"
         )
     return differences
+
+
+def too_far(differences: Mapping[str, float]) -> list[str]:
+    """In words, the differences that exceed their tolerance or are no numbers."""
+    return [
+        f"{name} is off by {difference:.2g}, allowed {TOLERANCES[name].limit:.2g}"
+        for name, difference in differences.items()
+        if not difference <= TOLERANCES[name].limit
+    ]
 
 
 def measure_parity(expected: Pipeline, exported: Pipeline, crops: Sequence[np.ndarray]) -> dict[str, float]:

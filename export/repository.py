@@ -6,7 +6,6 @@ import importlib.resources
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,18 @@ from rich.console import Console
 from rich.progress import track
 
 from export.fast_check import check_fast
-from export.fidelity import BOUNDS, check_fidelity, holds
+from export.fidelity import BOUNDS, check_fidelity
 from export.graphs import graph_modules, write_graph
 from export.identity import manifest_of, write_manifest
-from export.openvino import OpenVinoPipeline
-from export.parity import TOLERANCES, check_parity, measure_parity, sample_crops
-from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
+from export.openvino import Reference, check_openvino
+from export.parity import TOLERANCES, check_parity
+from export.pipelines import OnnxPipeline, Pipeline, Remembered, TorchPipeline
 from export.precision import Dialect, Precision, write_float16, write_int8
 from export.quality_check import check_quality, look
 from export.samples import Samples, calibration_inputs
 from export.variants import OPENVINO, leave_out_variant, write_variants
 from qafm.contract import ALPHA_FILE, QAFM_FAST, QUALITY, REQUIRED, TENSORRT_GRAPH_FILE, UTILITY, Tensor, graph_path
+from qafm.datasets.crops import Crop
 from qafm.diagnosis import Diagnosis
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
@@ -63,10 +63,9 @@ def install(
     model, float32 where it has none; anything else needs `samples`. What quality tells is measured on the `spoilt`
     pictures, if there are any, and there the network `quality` must say what the 35 views say, or it and `qafm_fast`
     are left out; so is the variant for OpenVINO where that fails a gate. With `tensorrt`, int8 graphs are written in
-    its dialect as well. With `flip` both branches see each picture together with its mirror image, which the origin
-    should say. An earlier repository there, or where a link there leads, is replaced as a whole, once the new one has
-    passed its gates. Raises ExportRefused where it does not, InvalidSettings for another `repository` or a lack of
-    samples.
+    its dialect as well. With `flip` both branches see each picture and its mirror image, which the origin should say.
+    An earlier repository there, or where a link there leads, is replaced as a whole, once the new one has passed its
+    gates. Raises ExportRefused where it does not, InvalidSettings for another `repository` or a lack of samples.
     """
     if not utility:
         # It would say one.
@@ -156,61 +155,41 @@ def _runtime_gates(
 ) -> dict[str, Any]:
     """Whether graphs of reduced precision, and OpenVINO, stay near what was trained.
 
-    exact: the float32 graphs, where those that are staged were reduced.
+    exact: the float32 graphs, where those that are staged were reduced. Where OpenVINO fails, its variant is left out.
     """
-    gates = {}
-    with _by_openvino(staged, console) as openvino:
-        if exact:
-            gates["fidelity"] = _fidelity(exact, staged, samples, tensorrt, openvino, console)
-        gates["openvino"] = _openvino_gate(trained, openvino, gates.get("fidelity"))
-    if gates["openvino"] and not gates["openvino"]["installed"]:
-        leave_out_variant(staged, OPENVINO)
+    gates: dict[str, Any] = {"openvino": None}
+    reference = Remembered(OnnxPipeline(exact)) if exact else None
+    held_out = samples.held_out if samples else []
+    if reference:
+        gates["fidelity"] = _fidelity(reference, staged, held_out, tensorrt, console)
+    if folder := find_openvino():
+        with console.status("comparing OpenVINO with it"):
+            gates["openvino"] = check_openvino(staged, folder, Reference(trained, reference, held_out))
+        if not gates["openvino"]["installed"]:
+            leave_out_variant(staged, OPENVINO)
+    else:
+        console.print(
+            "no OpenVINO here: its variant is installed without being judged; `make openvino` and export again to have "
+            "it judged",
+            soft_wrap=True,
+        )
     return gates
 
 
-def _by_openvino(staged: Path, console: Console) -> AbstractContextManager[OpenVinoPipeline | None]:
-    """The staged graphs by OpenVINO, where this machine has it."""
-    if folder := find_openvino():
-        return OpenVinoPipeline(staged, folder)
-    console.print(f"no OpenVINO here (`make openvino`): its variant, configs/{OPENVINO}.pbtxt, is not judged")
-    return nullcontext()
-
-
-def _openvino_gate(
-    trained: TorchPipeline, openvino: OpenVinoPipeline | None, fidelity: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
-    """Whether OpenVINO passes the gates that ONNX Runtime's own operators pass, and its variant is installed.
-
-    fidelity: what the gate of reduced precision measured, where that was judged.
-    """
-    if openvino is None:
-        return None
-    if fidelity:
-        measured = {name: each["measured"] for name, each in fidelity[OPENVINO].items()}
-        return {"installed": holds(measured)}
-    differences = _judged(measure_parity(trained, openvino, sample_crops()))
-    return {
-        "installed": all(each["measured"] <= each["allowed"] for each in differences.values()),
-        "differences": differences,
-    }
-
-
 def _fidelity(
-    exact: Path, staged: Path, samples: Samples, tensorrt: bool, openvino: OpenVinoPipeline | None, console: Console
+    reference: Pipeline, staged: Path, held_out: Sequence[Crop], tensorrt: bool, console: Console
 ) -> dict[str, Any]:
     """What the gate of reduced precision measured, and on how many images."""
-    pipelines: dict[str, Pipeline] = {"onnxruntime": OnnxPipeline(staged)}
+    pipelines = {"onnxruntime": OnnxPipeline(staged)}
     if tensorrt:
         pipelines["tensorrt"] = OnnxPipeline(staged, tensorrt=True)
-    if openvino:
-        pipelines[OPENVINO] = openvino
-    crops = track(samples.held_out, "comparing with float32", console=console)
-    measures = check_fidelity(OnnxPipeline(exact), pipelines, crops, optional={OPENVINO})
+    crops = track(held_out, "comparing with float32", console=console)
+    measures = check_fidelity(reference, pipelines, crops)
     judged = {
         dialect: {name: {"measured": measured[name], "expected": str(bound)} for name, bound in BOUNDS.items()}
         for dialect, measured in measures.items()
     }
-    return {"images": len(samples.held_out), **judged}
+    return {"images": len(held_out), **judged}
 
 
 def _quality_gates(staged: Path, spoilt: Sequence[Spoilt] | None, console: Console) -> dict[str, Any]:

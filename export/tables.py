@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from export.fast_check import BOUNDS
@@ -17,9 +18,11 @@ def print_gates(manifest: Mapping[str, Any], console: Console) -> None:
     console.print(_parity_table(manifest))
     if "fidelity" in manifest:
         console.print(_fidelity_table(manifest))
-    if manifest["openvino"] and not manifest["openvino"]["installed"]:
+    if (openvino := manifest["openvino"]) and not openvino["installed"]:
         console.print(
-            "[bold red]warning:[/] OpenVINO computes something else here: its variant is not installed", soft_wrap=True
+            "[bold red]warning:[/] OpenVINO fails its gate, so its variant is not installed: "
+            f"{escape(openvino['reason'])}",
+            soft_wrap=True,
         )
     if manifest["quality"]:
         console.print(_quality_table(manifest["quality"]))

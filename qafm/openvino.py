@@ -15,8 +15,8 @@ _MADE = Path(__file__).resolve().parent.parent / "build" / "openvino"
 
 
 def openvino_folder() -> Path:
-    """The folder in which OpenVINO is looked for: the one that is named, or what `make openvino` makes."""
-    return Path(os.environ.get(ENVIRONMENT_VARIABLE) or _MADE)
+    """The folder in which OpenVINO is looked for, absolute: the one that is named, or what `make openvino` makes."""
+    return Path(os.environ.get(ENVIRONMENT_VARIABLE) or _MADE).absolute()
 
 
 def find_openvino() -> Path | None:

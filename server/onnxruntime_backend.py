@@ -125,7 +125,12 @@ def load_runtime(config):
                 "--config-name openvino"
             )
         sys.path.insert(0, folder)
-    return importlib.import_module("onnxruntime")
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise pb_utils.TritonModelException(
+            f"model '{config.get('name')}': ONNX Runtime cannot be imported from {sys.path[0]}: {error}"
+        ) from error
 
 
 def _asks_for_openvino(config):
@@ -209,7 +214,7 @@ def _mismatches(kind, tensors, config, exact):
 
 def _providers(runtime, config, args):
     if _asks_for_openvino(config):
-        threads = int(_parameters(config).get("intra_op_thread_count", 0)) or os.cpu_count()
+        threads = int(_parameters(config).get("intra_op_thread_count", 0)) or len(os.sched_getaffinity(0))
         return [
             (
                 "OpenVINOExecutionProvider",

@@ -210,7 +210,8 @@ class TritonServer:
             known = sorted({path.stem for path in self.repository.glob("*/configs/*.pbtxt")})
             raise ServerFailed(
                 f"no model in {self.repository} has configs/{self.config_name}.pbtxt; "
-                f"known names: {', '.join(known) or 'none'}. The export writes them: `python -m export RUN`"
+                f"known names: {', '.join(known) or 'none'}. The export writes them: `python -m export RUN`, "
+                "but none that fails its gate"
             )
 
     def _command(self, installation: Installation, shm_prefix: str) -> list[str]:
@@ -267,10 +268,13 @@ class TritonServer:
     def _check_variant(self) -> None:
         """The server must have loaded the chosen configurations, not fallen back to config.pbtxt."""
         for model, path in sorted(self._variants().items()):
-            expected = _backend(path)
-            loaded = json.loads(self._get(f"/v2/models/{model}/config") or b"{}").get("backend")
-            if expected and loaded != expected:
-                raise self._failure(f"model '{model}' runs on backend {loaded!r}; expected {expected!r} from {path}")
+            loaded = json.loads(self._get(f"/v2/models/{model}/config") or b"{}")
+            expected, runs_on = _backend(path), loaded.get("backend")
+            if expected and runs_on != expected:
+                raise self._failure(f"model '{model}' runs on backend {runs_on!r}; expected {expected!r} from {path}")
+            accelerated = "cpu_execution_accelerator" in json.dumps(loaded.get("optimization", {}))
+            if "cpu_execution_accelerator" in path.read_text() and not accelerated:
+                raise self._failure(f"model '{model}' runs without the accelerator that {path} asks for")
 
     def _failure(self, what: str) -> ServerFailed:
         tail = self.log_tail()

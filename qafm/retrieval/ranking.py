@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -108,14 +107,17 @@ class _Search(NamedTuple):
 def _searches(query: Descriptors, gallery: Descriptors, rows: np.ndarray, block_bytes: int) -> Iterator[_Search]:
     """A search for each of `rows`, int [N], of the query descriptors, in that order. The gallery is without junk."""
     by_pid = np.argsort(gallery.pids, kind="stable")
-    # A junk query has no match: the gallery has no junk.
-    first, past = (np.searchsorted(gallery.pids[by_pid], query.pids[rows], side).tolist() for side in ("left", "right"))
+    pids = gallery.pids[by_pid]
     for block in estimate(query.descriptors[rows], gallery.descriptors, block_bytes):
-        for place, distances, slack in zip(count(block.rows.start), block.relative, block.slack.tolist(), strict=False):
-            same_pid = by_pid[first[place] : past[place]]
-            same_camera = gallery.camids[same_pid] == query.camids[rows[place]]
+        asked = rows[block.rows]
+        # Where in `by_pid` each query's person stands. A junk query has none: the gallery has no junk.
+        first, past = (np.searchsorted(pids, query.pids[asked], side).tolist() for side in ("left", "right"))
+        each = zip(asked.tolist(), first, past, block.relative, block.slack.tolist(), strict=True)
+        for row, start, stop, distances, slack in each:
+            same_pid = by_pid[start:stop]
+            same_camera = gallery.camids[same_pid] == query.camids[row]
             distances[same_pid[same_camera]] = np.inf
-            yield _Search(int(rows[place]), distances, same_pid[~same_camera], slack)
+            yield _Search(row, distances, same_pid[~same_camera], slack)
 
 
 def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import tests.support.pb_utils_stand_in as pb
+from export import openvino_worker
 
 backend = pb.load(Path(__file__).resolve().parents[2] / "server" / "onnxruntime_backend.py")
 
@@ -212,6 +213,14 @@ def test_openvino_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.delenv("QAFM_OPENVINO")
     with pytest.raises(pb.TritonModelException, match="QAFM_OPENVINO, which is not set"):
         load(tmp_path, **accelerated("openvino"))
+
+
+def test_the_export_judges_openvino_as_it_is_served():
+    assert backend._providers(onnxruntime, accelerated("openvino"), {}) == openvino_worker.providers()
+    ((_, options),) = backend._providers(
+        onnxruntime, accelerated("openvino") | parameters(intra_op_thread_count="1"), {}
+    )
+    assert options["num_of_threads"] == "1"
 
 
 def test_another_accelerator_is_refused(tmp_path):
