@@ -136,17 +136,22 @@ class Judge:
             load_networks(self.run).iqa, pictures, self.run, settings=settings, fabric=fabric, console=self.console
         )
         numbers = said_of(answers.qualities, *self.rules)
-        taken = np.array([picture.degradation.kind != without for picture in pictures])
-        taken[passes:] = False
+        taken = lesson_rows([picture.degradation.kind for picture in pictures], passes, without)
         folder = self.out / (f"without-{without}" if without else f"by-{passes}")
         folder.mkdir(exist_ok=True)
         torch.manual_seed(settings.seed)
         network = QualityNetwork(load_networks(self.run).iqa.trunk)
-        chosen = [picture for picture, take in zip(pictures, taken, strict=True) if take]
+        chosen = [pictures[row] for row in taken]
         options = {"settings": settings, "fabric": fabric, "resume": True, "console": self.console}
         train_network(network, chosen, numbers[taken], folder, **options)
         load_checkpoint(folder, "quality").restore({"quality": network})
         return network
+
+
+def lesson_rows(kinds: Sequence[str], passes: int | None, without: str | None) -> np.ndarray:
+    """Which pictures another network is taught by, int [N]: the first so many of all, or those of the other kinds."""
+    rows = np.arange(len(kinds))[:passes]
+    return rows[np.array(kinds)[rows] != without]
 
 
 def qualities_of(lessons: Lessons) -> list[Quality]:

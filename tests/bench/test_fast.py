@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.quality.fast import Judge, qualities_of
+from bench.quality.fast import Judge, lesson_rows, qualities_of
 from qafm.quality import Quality
 from qafm.utility import direction, numbers
 from qafm.weighting.constant import Constant
@@ -68,3 +68,11 @@ def test_other_answers_differ_by_what_they_differ_by(judge):
     assert abs(told["Q", "test set"]) < 0.4 and told["utility", "test set"] == pytest.approx(-1)
     used = {figure.of: figure.value for figure in judge.used(fast)}
     assert used["α, mean |Δ|"] == pytest.approx(0.25) and used["ΔmAP"] != 0
+
+
+def test_which_pictures_teach_another_network():
+    kinds = ["blur", "noise", "none", "blur", "occlusion"]
+    assert lesson_rows(kinds, None, None).tolist() == [0, 1, 2, 3, 4]
+    assert lesson_rows(kinds, 2, None).tolist() == [0, 1]
+    assert lesson_rows(kinds, None, "blur").tolist() == [1, 2, 4]
+    assert lesson_rows(kinds, 4, "blur").tolist() == [1, 2]
