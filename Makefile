@@ -30,7 +30,7 @@ $(TRITON)/.installed: pyproject.toml
 	command -v tritonserver >/dev/null || $(TRITON)/bin/pip install --quiet --no-deps $(PYTRITON)
 	touch $@
 
-# Half a gigabyte, for `python -m server --config-name openvino`.
+# A quarter of a gigabyte, for `python -m server --config-name openvino`.
 openvino: $(OPENVINO)/.installed
 
 $(OPENVINO)/.installed: $(TRITON)/.installed
