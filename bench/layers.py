@@ -53,13 +53,12 @@ def main(
     """Time the layers of the quality branch and the steps of a request."""
     console = Console()
     graph = graph_path(repository, "iqa")
-    convolutions = work_of_convolutions(onnx.load(graph))
+    model = onnx.load(graph)
+    convolutions = work_of_convolutions(model)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         session = _session(graph, profile=Path(folder) / "profile")
         seen = {VIEWS.name: views(sample_crops(1)[0])[np.newaxis]}
-        product = Product(
-            quantised=any(each.data_type == TensorProto.INT8 for each in onnx.load(graph).graph.initializer)
-        )
+        product = Product(quantised=any(each.data_type == TensorProto.INT8 for each in model.graph.initializer))
         variants = {"35 views": lambda: session.run(None, seen) and None, "peak": product.seconds}
         if openvino := find_openvino():
             pipeline = stack.enter_context(OpenVinoPipeline(repository, openvino))
@@ -116,11 +115,7 @@ class Product:
         result = helper.make_tensor_value_info("C", TensorProto.INT32 if quantised else kind, [SIZE, SIZE])
         graph = helper.make_graph([node], "product", [given], [result], [numpy_helper.from_array(own, "B")])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        options = onnxruntime.SessionOptions()
-        # Threads that spin would take the cores from what comes next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        self._session = _session(model.SerializeToString())
         self._matrix = np.abs(own).astype(np.uint8 if quantised else np.float32)
 
     def seconds(self) -> float:
@@ -167,10 +162,12 @@ def by_layer(
     return [Layers(kind, seconds[kind], products[kind]) for kind in sorted(seconds, key=seconds.__getitem__)[::-1]]
 
 
-def _session(graph: Path, profile: Path) -> onnxruntime.InferenceSession:
+def _session(graph: Path | bytes, profile: Path | None = None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as it is served
-    options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    # As it is served; and threads that spin would take the cores from what comes next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
