@@ -56,7 +56,8 @@ class Model:
     """A model of the repository.
 
     backend: what its `config.pbtxt` names. outputs: those that every server gives; optional_outputs: those that some
-    give. optional: whether a repository may lack the model. parts: of an ensemble, the models it is made of.
+    give. optional_inputs: those that a request may leave out. optional: whether a repository may lack the model. parts:
+    of an ensemble, the models it is made of.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Model:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     optional_outputs: tuple[Tensor, ...] = ()
+    optional_inputs: tuple[Tensor, ...] = ()
     optional: bool = False
     parts: tuple[str, ...] = ()
 
@@ -94,7 +96,8 @@ QAFM_FIXED_ALPHA = "qafm_fixed_alpha"
 _DESCRIBED = (DESCRIPTOR, ALPHA, IDENTIFIABILITY, ATTRIBUTES, VISUAL, SEMANTIC)
 
 _MODELS = (
-    Model("views", "python", (IMAGE,), (CROP, VIEWS)),
+    # It hands on no ALPHA: it refuses one that is no weight before anything is computed with it.
+    Model("views", "python", (IMAGE,), (CROP, VIEWS), optional_inputs=(ALPHA,)),
     Model("apn", "onnxruntime", (CROP,), (VISUAL,)),
     Model("apan", "onnxruntime", (CROP,), (SEMANTIC, ATTRIBUTES)),
     Model("iqa", "onnxruntime", (VIEWS,), (FEATURES,)),

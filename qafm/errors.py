@@ -12,6 +12,7 @@
     ├── ModelChanged        a server that has come back with another model
     ├── ServerUnreachable   no server answers at the given address
     ├── ServerFailed        a server that does not start, or died
+    ├── NotAvailable        what a request needs is away for a moment; the same request may be sent again
     ├── EvaluationFailed    so many images failed that nothing could be measured
     ├── LoadTestFailed      a load test that could not be run, or measured nothing
     └── RequestFailed       a request that the server answered with an error
@@ -78,6 +79,10 @@ class ServerUnreachable(QafmError):
 
 class ServerFailed(QafmError):
     """The server could not be started, or died."""
+
+
+class NotAvailable(QafmError):
+    """What a request needs is away for a moment. The same request may be sent again."""
 
 
 class EvaluationFailed(QafmError):

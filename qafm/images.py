@@ -1,7 +1,8 @@
 """From encoded bytes to the pixels every part of the system sees: one decoder, one resize.
 
 The bytes come from anyone, so the decoder bounds what it accepts before it decodes, and every failure is an
-InvalidImage whose message says what was wrong with the picture.
+InvalidImage whose message says what was wrong with the picture. A server decodes in a process that can be stopped
+(`qafm.serving.decoder`): a limit here bounds what a picture says, not what decoding it takes.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qafm.contract import HEIGHT, WIDTH
+from qafm.encoded import check_structure
 from qafm.errors import InvalidImage
 from qafm.resampling import SMALL, enlarged
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-MAX_BYTES = 16 * 1024 * 1024
-MAX_PIXELS = 32_000_000
+MAX_BYTES = 8 * 1024 * 1024
+MAX_PIXELS = 4096 * 3072
+"""What cameras call twelve megapixels."""
 MIN_SIDE = 4
 """Under four pixels on a side there is nothing left to recognise, and bars and ovals cover everything."""
 MAX_SIDE = 1024
 """A larger crop is first reduced to this: perturbing it at full size costs much and changes little."""
 
+_ROWS = 256
+"""A picture is converted in strips of so many rows: a whole one of the largest size takes hundreds of megabytes."""
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -37,12 +42,13 @@ def decode(data: bytes) -> np.ndarray:
         raise InvalidImage("the image is empty (0 bytes); expected an encoded JPEG, PNG, WebP or BMP")
     if len(data) > MAX_BYTES:
         raise InvalidImage(f"the image has {len(data):,} bytes; at most {MAX_BYTES:,} are accepted")
+    check_structure(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(_reduced(_as_rgb(upright)))
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(_reduced(_as_rgb(image)))
     except InvalidImage:
         raise
     except Image.DecompressionBombError as error:
@@ -51,6 +57,8 @@ def decode(data: bytes) -> np.ndarray:
         raise InvalidImage(
             f"the {len(data):,} bytes are not a JPEG, PNG, WebP or BMP image (they begin {data[:8]!r})"
         ) from error
+    except MemoryError as error:
+        raise InvalidImage("the image takes more memory to decode than a picture of its size should") from error
     except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError, struct.error ...
         raise InvalidImage(f"the image is damaged and cannot be decoded: {error}") from error
 
@@ -73,15 +81,30 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
     if image.mode in _SIXTEEN_BIT:
-        # Pillow clips 16-bit grey at 255 when it converts; 257 maps 65535 to 255 exactly. Rounded in integers: a
-        # picture of the largest size would take a quarter of a gigabyte in float64.
-        grey = (np.asarray(image).clip(0, 65535).astype(np.uint32) + 128) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+        strip_as_rgb = _from_sixteen_bit
+    elif image.has_transparency_data:
+        strip_as_rgb = _over_white
+    else:
+        return image.convert("RGB")
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, _ROWS):
+        strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        rgb.paste(strip_as_rgb(strip), (0, top))
+    return rgb
+
+
+def _from_sixteen_bit(image: Image.Image) -> Image.Image:
+    # Pillow clips 16-bit grey at 255 when it converts; 257 maps 65535 to 255 exactly.
+    grey = (np.asarray(image).clip(0, 65535).astype(np.uint32) + 128) // 257
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def _reduced(image: Image.Image) -> Image.Image:

@@ -297,7 +297,7 @@ def test_an_alpha_that_is_no_weight(peer, alpha):
         (b"bad", InvalidImage, "the image is damaged"),
         (b"broken", RequestFailed, "the model 'qafm' at 127.0.0.1:.* failed: a stub has died"),
         (Path("absent.jpg"), InvalidImage, "absent.jpg: the file cannot be read: No such file"),
-        (bytes(MAX_BYTES + 1), InvalidImage, "at most 16,777,216 are accepted"),
+        (bytes(MAX_BYTES + 1), InvalidImage, "at most 8,388,608 are accepted"),
     ],
 )
 def test_an_image_that_fails(peer, image, error, message):

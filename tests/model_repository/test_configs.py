@@ -41,7 +41,8 @@ def test_config_is_the_contracts(case):
     config = CONFIGS[case]
     assert config.name == model.name
     assert config.max_batch_size == MAX_BATCH_SIZE
-    assert signature(config.input) == contracted(model.inputs)
+    assert signature(config.input) == contracted((*model.inputs, *model.optional_inputs))
+    assert [tensor.name for tensor in config.input if tensor.optional] == [t.name for t in model.optional_inputs]
     assert signature(config.output) == contracted(served_outputs(model.name))
     if model.name in ENSEMBLES:
         assert (config.platform, config.backend) == ("ensemble", "")
@@ -129,9 +130,10 @@ def edges(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
     consumed: dict[str, Tensor] = {}
     for step in config.ensemble_scheduling.step:
         model: Model = MODELS[step.model_name]
-        inputs = {tensor.name: tensor for tensor in model.inputs}
+        inputs = {tensor.name: tensor for tensor in (*model.inputs, *model.optional_inputs)}
         given = {tensor.name: tensor for tensor in served_outputs(model.name)}
-        assert step.input_map.keys() == inputs.keys(), f"{step.model_name}: every input is fed"
+        fed, needed = step.input_map.keys(), {tensor.name for tensor in model.inputs}
+        assert needed <= fed <= inputs.keys(), f"{step.model_name}: every input is fed"
         for theirs, ours in step.output_map.items():
             assert ours not in produced, f"{ours} has two sources"
             produced[ours] = given[theirs]

@@ -1,11 +1,13 @@
 """The `views` model without Triton."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tests.support.pb_utils_stand_in as pb
+from qafm.errors import NotAvailable
 from qafm.images import decode, resize
 from qafm.perturbations import views
 from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded, picture
@@ -16,11 +18,14 @@ OTHER = encoded(picture().rotate(180), "PNG")
 
 @pytest.fixture(scope="module")
 def model():
-    return pb.load(TEMPLATE / "views" / "1" / "model.py").TritonPythonModel()
+    loaded = pb.load(TEMPLATE / "views" / "1" / "model.py").TritonPythonModel()
+    loaded.initialize({})
+    yield loaded
+    loaded.finalize()
 
 
-def request(*images: bytes, outputs=("CROP", "VIEWS")):
-    return pb.InferenceRequest({"IMAGE": np.array(images, dtype=object)[:, None]}, list(outputs))
+def request(*images: bytes, outputs=("CROP", "VIEWS"), **inputs):
+    return pb.InferenceRequest({"IMAGE": np.array(images, dtype=object)[:, None], **inputs}, list(outputs))
 
 
 def test_crop_and_views_are_those_of_the_library(model):
@@ -71,10 +76,39 @@ def test_a_bad_image_among_several_of_one_request_is_named_by_its_place(model):
     assert response.error().message().startswith("image 2 of 3 in the request: ")
 
 
+def test_images_without_a_batch_are_refused(model):
+    (response,) = model.execute([pb.InferenceRequest({"IMAGE": np.array([GOOD], dtype=object)}, ["CROP"])])
+    assert response.error().code() == pb.TritonError.INVALID_ARG
+    assert response.error().message() == "IMAGE has shape [1]; expected [batch,1]"
+
+
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_unusual_images_are_described(model, name):
     (response,) = model.execute([request(ACCEPTED[name].data, outputs=["CROP"])])
     assert response.error() is None
+
+
+@pytest.mark.parametrize("alpha", [0, 0.75, 1])
+def test_a_weight_of_the_callers_changes_nothing_here(model, alpha):
+    (response,) = model.execute([request(GOOD, outputs=["CROP"], ALPHA=np.array([[alpha]], np.float32))])
+    np.testing.assert_array_equal(response.outputs()["CROP"][0], resize(decode(GOOD)))
+
+
+@pytest.mark.parametrize("alpha", [np.nan, np.inf, -np.inf, -5, -1e-6, 1.0001])
+def test_what_is_no_weight_is_refused_and_named(model, alpha):
+    alphas = np.array([[0.5], [alpha]], np.float32)
+    (response,) = model.execute([request(GOOD, GOOD, outputs=["CROP"], ALPHA=alphas)])
+    assert response.error().code() == pb.TritonError.INVALID_ARG
+    assert f"ALPHA is {alphas[1, 0]:g}" in response.error().message()
+
+
+def test_a_process_that_cannot_decode_now_is_no_fault_of_the_image(model, monkeypatch):
+    def away(data):
+        raise NotAvailable("no answer")
+
+    monkeypatch.setattr(model, "_decoder", SimpleNamespace(decode=away))
+    (response,) = model.execute([request(GOOD)])
+    assert (response.error().code(), response.error().message()) == (pb.TritonError.UNAVAILABLE, "no answer")
 
 
 def test_a_failure_that_is_not_the_images_fault_stays_with_its_request(model, monkeypatch):

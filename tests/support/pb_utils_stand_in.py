@@ -38,7 +38,7 @@ class InferenceRequest:
 
 
 class TritonError:
-    INTERNAL, INVALID_ARG = 1, 3
+    INTERNAL, INVALID_ARG, UNAVAILABLE = 1, 3, 4
 
     def __init__(self, message: str, code: int = INTERNAL) -> None:
         self._message, self._code = message, code

@@ -1,9 +1,13 @@
 """Images that cannot be described fail their own request, with the reason, and nothing else."""
 
+import contextlib
 import functools
 import http.client
 import json
+import os
 import queue
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from qafm.contract import MODELS
 from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded
+from tests.support.hostile_images import REFUSED_BY_STRUCTURE
 from tests.support.served import ENSEMBLES
 
 pytestmark = pytest.mark.triton
@@ -86,6 +91,59 @@ def test_neighbours_of_bad_requests_succeed(connection):
         if number >= 0 and images[number] is GOOD:
             np.testing.assert_array_equal(result.as_numpy("DESCRIPTOR"), expected)
     assert largest_call(connection) == before
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_STRUCTURE)
+def test_a_hostile_image_is_refused_and_its_neighbour_is_served_as_ever(connection, name):
+    make, why = REFUSED_BY_STRUCTURE[name]
+    hostile = make()
+    expected = connection.infer("qafm_fixed_alpha", request([GOOD], fixed_alpha=True)).as_numpy("DESCRIPTOR")
+    answers: queue.Queue = queue.Queue()
+    for image in (hostile, GOOD):
+        connection.async_infer(
+            "qafm_fixed_alpha", request([image], fixed_alpha=True), functools.partial(_put, answers, image is GOOD)
+        )
+    got = {good: (result, error) for good, result, error in (answers.get(timeout=20) for _ in range(2))}
+    assert got[False][1].status() == "StatusCode.INVALID_ARGUMENT" and why in got[False][1].message()
+    np.testing.assert_array_equal(got[True][0].as_numpy("DESCRIPTOR"), expected)
+
+
+def test_processes_that_decode_are_replaced_when_they_are_killed(connection, triton_server):
+    expected = connection.infer("qafm_fixed_alpha", request([GOOD], fixed_alpha=True)).as_numpy("DESCRIPTOR")
+    for _ in range(3):
+        decoding = [
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if b"qafm.serving.decoding_process" in _command_line(folder) and _group(folder) == triton_server.pid
+        ]
+        assert len(decoding) == 4, "two that keep a worker each"
+        for pid in decoding:
+            os.kill(pid, signal.SIGKILL)
+        for _ in range(4):
+            answer = connection.infer("qafm_fixed_alpha", request([GOOD], fixed_alpha=True))
+            np.testing.assert_array_equal(answer.as_numpy("DESCRIPTOR"), expected)
+
+
+@pytest.mark.parametrize("alpha", [np.nan, np.inf, -5.0, 1.5])
+def test_a_weight_that_is_none_is_refused(connection, alpha):
+    inputs = request([GOOD], fixed_alpha=True)
+    inputs[1].set_data_from_numpy(np.array([[alpha]], np.float32))
+    with pytest.raises(InferenceServerException, match="ALPHA is .*expected a weight from 0 to 1") as caught:
+        connection.infer("qafm_fixed_alpha", inputs)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def _command_line(folder: Path) -> bytes:
+    with contextlib.suppress(OSError):
+        return (folder / "cmdline").read_bytes()
+    return b""
+
+
+def _group(folder: Path) -> int:
+    """The process group of a process in /proc."""
+    with contextlib.suppress(OSError):
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[2])
+    return 0
 
 
 def _put(answers, number, result, error):

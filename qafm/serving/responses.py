@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from qafm.errors import InvalidImage
+from qafm.errors import InvalidImage, InvalidSettings, NotAvailable
 
 
 def respond(
@@ -15,9 +15,10 @@ def respond(
 ) -> list[Any]:
     """One response for each request of a batch, in order: an exception that left a model's `execute` would fail all.
 
-    compute: the output tensors of one request. It raises InvalidImage for what the caller did wrong, and
-    `pb_utils.TritonModelException` with a sentence for what else is known to go wrong. model: its name, for the
-    messages. pb_utils: `triton_python_backend_utils`, which only the server can import.
+    compute: the output tensors of one request. It raises InvalidImage or InvalidSettings for what the caller did wrong,
+    NotAvailable for what may go right another time, and `pb_utils.TritonModelException` with a sentence for what else
+    is known to go wrong. model: its name, for the messages. pb_utils: `triton_python_backend_utils`, which only the
+    server can import.
     """
     return [_respond(request, compute, model, pb_utils) for request in requests]
 
@@ -26,8 +27,10 @@ def _respond(request: Any, compute: Callable[[Any], list[Any]], model: str, pb_u
     error = pb_utils.TritonError
     try:
         return pb_utils.InferenceResponse(compute(request))
-    except InvalidImage as invalid:
+    except (InvalidImage, InvalidSettings) as invalid:
         failure = error(str(invalid), error.INVALID_ARG)
+    except NotAvailable as away:
+        failure = error(str(away), error.UNAVAILABLE)
     except pb_utils.TritonModelException as known:
         failure = error(str(known), error.INTERNAL)
     except Exception as unknown:
