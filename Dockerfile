@@ -2,13 +2,14 @@
 #
 #   python -m export RUN --repository build/model_repository
 #   docker build -t qafm-server .
-#   docker run --rm --gpus all --shm-size=1g -p 127.0.0.1:8000-8002:8000-8002 \
+#   docker run --rm --gpus all --shm-size=1g -p 127.0.0.1:8001-8002:8001-8002 \
 #     -v "$PWD/build/model_repository:/models:ro" qafm-server
 #
 # --shm-size: every Python model shares about 46 MB with the server, and more for large batches; Docker gives 64 MB.
 # In Kubernetes that is an emptyDir with medium: Memory at /dev/shm. Without a GPU leave out --gpus.
 # TensorRT: append `--config-name tensorrt` to the docker run command, and mount the models without `:ro`. Their plans
 # are built on the first start, which takes minutes, and kept beside the models.
+# HTTP answers within the container alone, where one request of strangers can end the server; --http-host 0.0.0.0 opens it.
 FROM nvcr.io/nvidia/tritonserver:26.07-py3
 
 # The image's Python is the system's own, and it is the one that runs the models: packages go there.
@@ -28,10 +29,10 @@ USER 1000:1000
 WORKDIR /
 
 VOLUME /models
-EXPOSE 8000 8001 8002
+EXPOSE 8001 8002
 
-# Ready means every model is loaded, both ensembles included.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
-  CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
+# Healthy means that it gives the known answers of its manifest. HTTP is for this alone: callers use gRPC, 8001.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=300s --retries=3 \
+  CMD ["python3", "-m", "server.probe"]
 
 ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "python3", "-m", "server", "--repository", "/models", "--host", "0.0.0.0", "--log", "-", "--ready-timeout-s", "1800"]

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from export.identity import sha256_of
 from export.precision import parse_precisions
 from export.quality_check import spoil
 from export.repository import DEFAULT_REPOSITORY, install
@@ -19,6 +18,7 @@ from export.samples import load_data, load_samples
 from export.tables import print_gates
 from qafm.datasets.degradations import undegraded
 from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
+from qafm.files import sha256_of
 from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
 from train.quality.spoilt import Spoilt
 from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted

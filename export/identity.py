@@ -21,6 +21,7 @@ from export.variants import read_config
 from qafm.contract import MANIFEST_PARAMETER, graph_path, graphs_in
 from qafm.diagnosis import Diagnosis
 from qafm.drawn_picture import digest_of_views
+from qafm.files import sha256_of
 from qafm.manifest import Manifest, digest_of_arrays
 from qafm.utility import Utility
 from qafm.weighting import Weighting
@@ -102,8 +103,3 @@ def _digest(graph: Mapping[str, Any]) -> str:
     """Of a network: of its graph, and of the one in TensorRT's dialect where it has one of its own."""
     digests = [graph[key] for key in ("sha256", "tensorrt_sha256") if key in graph]
     return digests[0] if len(digests) == 1 else hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

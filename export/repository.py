@@ -24,10 +24,22 @@ from export.precision import Dialect, Precision, write_float16, write_int8
 from export.quality_check import check_quality, look
 from export.samples import Samples, calibration_inputs
 from export.variants import OPENVINO, leave_out_variant, write_variants
-from qafm.contract import ALPHA_FILE, QAFM_FAST, QUALITY, REQUIRED, TENSORRT_GRAPH_FILE, UTILITY, Tensor, graph_path
+from qafm.contract import (
+    ALPHA_FILE,
+    QAFM,
+    QAFM_FAST,
+    QUALITY,
+    REQUIRED,
+    TENSORRT_GRAPH_FILE,
+    UTILITY,
+    Tensor,
+    graph_path,
+)
 from qafm.datasets.crops import Crop
 from qafm.diagnosis import Diagnosis
+from qafm.drawn_picture import drawn_picture
 from qafm.errors import InvalidSettings
+from qafm.known_answer import KNOWN_ANSWER, known_answer
 from qafm.manifest import Manifest
 from qafm.openvino import find_openvino
 from qafm.utility import Utility
@@ -96,7 +108,7 @@ def install(
             for name in track(reduced, "calibrating", console=console):
                 _reduce(name, precisions[name], exact, staged, samples, tensorrt)
         gates |= _runtime_gates(trained, exact if reduced else None, staged, samples, tensorrt, console)
-        gates |= _quality_gates(staged, spoilt, console)
+        gates |= _quality_gates(staged, spoilt, console) | _known_answer(OnnxPipeline(staged))
         manifest = manifest_of(staged, weighting, utility, precisions, origin=origin, gates=gates, diagnosis=diagnosis)
         write_manifest(staged, manifest)
         _replace(repository, staged, Path(folder) / "old")
@@ -202,6 +214,14 @@ def _quality_gates(staged: Path, spoilt: Sequence[Spoilt] | None, console: Conso
     if fast and not fast["installed"]:
         _leave_out_fast(staged)
     return {"quality": check_quality(pipeline, looked), "fast": fast}
+
+
+def _known_answer(pipeline: Pipeline) -> dict[str, Any]:
+    """What the exported graphs say of the drawn picture."""
+    answers = {QAFM: pipeline.describe([drawn_picture()])}
+    if pipeline.has_quality:
+        answers[QAFM_FAST] = pipeline.describe_fast([drawn_picture()])
+    return {KNOWN_ANSWER: known_answer(answers)}
 
 
 def _replace(repository: Path, new: Path, old: Path) -> None:

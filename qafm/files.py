@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all, and folders in which one process works at a time."""
+"""Files that are written whole or not at all, their hashes, and folders in which one process works at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ try:
     import fcntl
 except ImportError:  # Windows, where two processes at the same file are not noticed
     fcntl = None  # type: ignore[assignment]
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal. Raises OSError."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

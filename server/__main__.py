@@ -2,7 +2,8 @@
 
     python -m server --grpc-port 0 -- client eval --split query --data DIR --url {grpc_url}
 
-Exit status: 0 stopped on request, 2 wrong usage, 3 no server came up or it died; or the command's.
+A server that dies, that loses the process of a model or that answers nothing is started again, on the same ports.
+Exit status: 0 stopped on request, 2 wrong usage, 3 no server came up; or the command's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from qafm.errors import ServerFailed
 from server.triton_server import READY_TIMEOUT_S, TritonServer
+from server.watch import POLL_S, Watch
 
 
 class _Stopped(Exception):
@@ -29,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     server = TritonServer(
         options.repository,
         host=options.host,
+        http_host=options.http_host,
         http_port=options.http_port,
         grpc_port=options.grpc_port,
         metrics_port=options.metrics_port,
@@ -45,11 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
             f"models from {options.repository}",
             flush=True,
         )
+        watch = Watch(server, options.ready_timeout_s)
         if options.command:
-            return _run(options.command, server)
-        while server.running:
-            time.sleep(0.2)
-        raise ServerFailed(f"the Triton server died; its log ends:\n{server.log_tail()}")
+            return _run(options.command, server, watch)
+        while True:
+            watch.look()
+            time.sleep(POLL_S)
     except _Stopped:
         return 0
     except ServerFailed as error:
@@ -62,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         server.stop()
 
 
-def _run(command: list[str], server: TritonServer) -> int:
+def _run(command: list[str], server: TritonServer, watch: Watch) -> int:
     """Run a command beside the server, its placeholders filled in, and return its exit status."""
     for name, url in {"{grpc_url}": server.grpc_url, "{http_url}": server.http_url}.items():
         command = [argument.replace(name, url) for argument in command]
@@ -72,7 +76,9 @@ def _run(command: list[str], server: TritonServer) -> int:
         print(f"server: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 2
     try:
-        status = process.wait()
+        while (status := process.poll()) is None:
+            watch.look()
+            time.sleep(POLL_S)
     except _Stopped:
         process.terminate()
         process.wait()
@@ -90,7 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--repository", type=Path, default=Path("build/model_repository"), metavar="DIR")
     parser.add_argument("--config-name", metavar="NAME", help="serve configs/NAME.pbtxt where a model has one")
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address for gRPC and metrics (default: %(default)s)")
+    parser.add_argument(
+        "--http-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="address for HTTP, which does not stand strangers: one request can end the server (default: %(default)s)",
+    )
     for endpoint, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         parser.add_argument(
             f"--{endpoint}-port",

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -89,6 +90,11 @@ def _from_environment(folder: Path, why: str) -> Installation:
         "onnxruntime/model.py": _ONNXRUNTIME_BACKEND,
     }
     executable = triton / "bin" / "tritonserver"
+    if re.search(r"\s", str(folder)):
+        raise ServerFailed(
+            f"the path {str(folder)!r} of the server's environment has a space, with which Triton starts no Python "
+            f"model; move the project, or name an environment without one in {ENVIRONMENT_VARIABLE}"
+        )
     if absent := [path for path in [executable, *sources.values()] if not path.is_file()]:
         raise ServerFailed(f"no complete Triton server found: {why}, but it lacks {absent[0]}; run `make setup`")
     # The server loads its own libraries, the stub the Python it was made for.

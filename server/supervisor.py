@@ -17,6 +17,7 @@ up at once.
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
     # Orphans of the command become children of this process, which can then wait for the last of them.
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _may_open_many_files()
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -66,9 +68,20 @@ def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
-    for region in Path("/dev/shm").glob(f"{shm_prefix}*"):
-        region.unlink(missing_ok=True)
+    remove_shared_memory(shm_prefix)
     return status if status >= 0 else 128 - status
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """What processes that are gone have left there under names that begin so."""
+    for region in Path("/dev/shm").glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def _may_open_many_files() -> None:
+    """A connection is a descriptor: Triton without any left writes gigabytes of log, and answers nobody."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _kill_group(group: int) -> None:

@@ -39,6 +39,50 @@ def test_a_repository_without_models_is_refused(tmp_path):
         TritonServer(tmp_path).start()
 
 
+def test_a_path_with_a_space_is_refused_at_once(repository):
+    spaced = repository.parent / "my models"
+    repository.rename(spaced)
+    with pytest.raises(ServerFailed, match="has a space, with which Triton starts no Python model; move"):
+        TritonServer(spaced).start()
+
+
+def test_an_environment_in_a_path_with_a_space_is_refused_at_once(repository, tmp_path, monkeypatch):
+    link = tmp_path / "my environment" / "bin"
+    link.mkdir(parents=True)
+    (link / "python").symlink_to(sys.executable)
+    monkeypatch.setenv("QAFM_TRITON", str(link.parent))
+    with pytest.raises(ServerFailed, match="of the server's environment has a space"):
+        TritonServer(repository).start()
+
+
+def test_a_host_that_is_none_is_said(repository, installed):
+    with pytest.raises(ServerFailed, match=r"the host 'no\.such\.host\.invalid' cannot be found"):
+        TritonServer(repository, host="no.such.host.invalid").start()
+
+
+def test_a_host_may_be_a_name(repository, installed):
+    installed.write_text('#!/bin/bash\necho "$@"; exit 1\n')
+    server = TritonServer(repository, host="localhost").start()
+    with pytest.raises(ServerFailed, match=r"--http-address=127\.0\.0\.1 --grpc-address=127\.0\.0\.1"):
+        server.wait_until_ready(20)
+    server.stop()
+
+
+def test_http_is_for_this_machine_whatever_the_host(repository, installed):
+    installed.write_text('#!/bin/bash\necho "$@"; exit 1\n')
+    server = TritonServer(repository, host="0.0.0.0").start()
+    with pytest.raises(
+        ServerFailed, match=r"--http-address=127\.0\.0\.1 --grpc-address=0\.0\.0\.0 --metrics-address=0"
+    ):
+        server.wait_until_ready(20)
+    server.stop()
+
+
+def test_a_log_that_cannot_be_written_is_said_at_once(repository, installed, tmp_path):
+    with pytest.raises(ServerFailed, match="cannot be written: No such file or directory; name a file in a folder"):
+        TritonServer(repository, log=tmp_path / "missing" / "log").start()
+
+
 def test_an_unknown_configuration_name_lists_the_known_ones(repository):
     with pytest.raises(ServerFailed, match=r"has configs/tensort\.pbtxt; known names: tensorrt\."):
         TritonServer(repository, config_name="tensort").start()
