@@ -41,8 +41,8 @@ def test_it_installs_the_base_dependencies_alone(instructions):
     assert "--no-deps" in tensorrt and "libnvinfer" in tensorrt, "of the version that the image has, and nothing else"
 
 
-def test_health_is_readiness(instructions):
-    assert "/v2/health/ready" in last(instructions, "HEALTHCHECK")
+def test_health_is_the_known_answer(instructions):
+    assert last(instructions, "HEALTHCHECK").endswith('CMD ["python3", "-m", "server.probe"]')
 
 
 def test_it_serves_the_mounted_models_through_the_projects_own_command(instructions):
