@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +83,6 @@ class Description:
             },
             "model": self.model,
         }
-
-
-def not_finite(answer: Mapping[str, NDArray[Any]], outputs: Iterable[str]) -> list[str]:
-    """The names of those outputs that hold a value which is not finite."""
-    return [name for name in outputs if not np.isfinite(answer[name]).all()]
 
 
 def _value(field: Field, tensor: NDArray[Any]) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from qafm.errors import InvalidImage
-from qafm.images import MAX_BYTES
+from qafm.files import read_file
+from qafm.images import MAX_BYTES, decode
 
 Image = bytes | Path
 
@@ -18,18 +20,26 @@ def subject_of(image: Image) -> str | None:
 def read_image(image: Image) -> bytes:
     """The encoded bytes. Raises InvalidImage where there are too many, or the file cannot be read."""
     if isinstance(image, bytes):
-        size = len(image)
-    else:
-        try:
-            size = image.stat().st_size
-        except OSError as error:
-            raise InvalidImage(f"{image}: the file cannot be read: {error.strerror}") from error
-    if size > MAX_BYTES:
-        name = "" if isinstance(image, bytes) else f"{image}: "
-        raise InvalidImage(f"{name}the image has {size:,} bytes; at most {MAX_BYTES:,} are accepted")
-    if isinstance(image, bytes):
+        if len(image) > MAX_BYTES:
+            raise InvalidImage(f"the image has {len(image):,} bytes; at most {MAX_BYTES:,} are accepted")
         return image
     try:
-        return image.read_bytes()
+        return read_file(image, MAX_BYTES)
     except OSError as error:
         raise InvalidImage(f"{image}: the file cannot be read: {error.strerror}") from error
+
+
+def picture(path: Path, within: Path) -> bytes:
+    """A picture that a page may show: the encoded bytes of a file, or nothing where it is gone or no picture.
+
+    within: a folder. A path that leads out of it, as one in somebody's file may, is not read into a page.
+    """
+    path = Path(os.path.normpath(path))
+    if not path.is_relative_to(os.path.normpath(within)):
+        return b""
+    try:
+        content = read_file(path, MAX_BYTES)
+        decode(content)
+    except (OSError, InvalidImage):
+        return b""
+    return content

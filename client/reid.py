@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
+from client.answers import complaint
 from client.defaults import CONCURRENCY, CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RETRY_S, URL
-from client.description import Description, Float32, not_finite
+from client.description import Description, Float32
 from client.ensembles import ensemble_for
 from client.handshake import Served, read_manifest, shake_hands
 from client.images import Image, read_image, subject_of
@@ -27,7 +28,7 @@ from qafm.contract import (
     SEMANTIC,
     VISUAL,
 )
-from qafm.errors import ContractMismatch, InvalidImage, ModelChanged, RequestFailed
+from qafm.errors import ContractMismatch, InvalidImage, ModelChanged, RequestFailed, RequestRefused
 from qafm.manifest import Manifest
 
 _LOOKAHEAD = 4
@@ -152,7 +153,7 @@ class ReidClient:
         alpha: a weight in [0,1] for the visual branch, instead of the one that the image's quality gives. It
         saves the quality network, nine tenths of the work. ensemble: which one weighs by quality, where the server has
         several. Raises InvalidImage when the image cannot be read or described, RequestFailed when the server answers
-        with another error, not in time, or with numbers that are not finite, ServerUnreachable when there is no server
+        with another error, not in time, or with what is not in the contract, ServerUnreachable when there is no server
         any more, ModelChanged when another model has taken its place, ContractMismatch for an ensemble that it lacks.
         """
         ensemble = ensemble_for(alpha, ensemble)
@@ -200,7 +201,7 @@ class ReidClient:
         At most `concurrency` requests are in flight. Images are taken from `images`, and files read, only as
         results are consumed: a slow consumer slows the requests, and memory stays bounded. With return_errors
         the result of an image that fails is its InvalidImage or RequestFailed, instead of raising it and ending the
-        iteration. Raises otherwise as `describe` does.
+        iteration; RequestRefused, which all others would get too, ends it. Raises otherwise as `describe` does.
         """
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; expected at least 1")
@@ -210,6 +211,8 @@ class ReidClient:
             async with slots:
                 try:
                     return image, await self.describe(image, alpha, ensemble=ensemble)
+                except RequestRefused:
+                    raise
                 except (InvalidImage, RequestFailed) as error:
                     if return_errors:
                         return image, error
@@ -262,8 +265,8 @@ class ReidClient:
         answer = await server.infer(model, inputs, list(outputs), subject)
         if server.outages != self._confirmed_outages:
             await self.confirm_model()
-        if broken := not_finite(answer, outputs):
-            raise server.failure(model, f"{', '.join(broken)} has a value that is not finite", subject)
+        if wrong := complaint(model, answer, outputs, len(next(iter(inputs.values())))):
+            raise server.failure(model, f"{wrong}; nothing of this answer is used", subject)
         return answer
 
     async def _close(self) -> None:

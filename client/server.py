@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 from client.transport import Arrays, Transport, TransportError
 from qafm.contract import ENSEMBLES
-from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, ServerUnreachable
+from qafm.errors import ContractMismatch, InvalidImage, RequestFailed, RequestRefused, ServerUnreachable
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_SILENT_MOST = 16
+"""After so many requests in a row without an answer in time, nobody answers."""
 _QUEUE_FULL = "Exceeds maximum queue size"
 
 Answer = TypeVar("Answer")
@@ -31,6 +33,7 @@ class Server:
         self, transport: Transport, url: str, *, connect_timeout_s: float, request_timeout_s: float, retry_s: float
     ) -> None:
         self.outages = 0
+        self._unanswered = 0
         self._transport = transport
         self._url = url
         self._connect_timeout_s = connect_timeout_s
@@ -93,9 +96,12 @@ class Server:
             return await self._transport.infer(model, inputs, outputs, request_id, timeout_s)
 
         try:
-            return await self._retried(attempt, self._retry_s, self._request_timeout_s)
+            answer = await self._retried(attempt, self._retry_s, self._request_timeout_s)
         except TransportError as error:
+            self._unanswered = self._unanswered + 1 if error.status == "deadline" else 0
             raise self._request_error(error, model, request_id, subject) from error
+        self._unanswered = 0
+        return answer
 
     def failure(self, model: str, reason: str, subject: str | None, **asked: str) -> RequestFailed:
         """The error for a model that failed on `subject`."""
@@ -141,8 +147,8 @@ class Server:
             await asyncio.sleep(pause_s)
             longest_pause_s = min(2 * longest_pause_s, _LONGEST_PAUSE_S)
 
-    def _refused(self, error: TransportError, **asked: str) -> RequestFailed:
-        return RequestFailed(
+    def _refused(self, error: TransportError, **asked: str) -> RequestRefused:
+        return RequestRefused(
             f"the server at {self._url} refuses this client: {error.message}. Check its headers and its certificate",
             **{"url": self._url, **asked},
         )
@@ -170,6 +176,13 @@ class Server:
             return self._unreachable(error, self._retry_s, **asked)
         if error.status == "deadline":
             reason = f"no answer within {self._request_timeout_s:g} s"
+            if self._unanswered >= _SILENT_MOST:
+                return ServerUnreachable(
+                    f"the server at {self._url} has answered none of {self._unanswered} requests in a row within "
+                    f"{self._request_timeout_s:g} s. Look at its log, start it again, or wait longer "
+                    "(--request-timeout)",
+                    **asked,
+                )
         return self.failure(model, reason, subject, request_id=request_id)
 
 

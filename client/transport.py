@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +31,9 @@ _STATUS: dict[str, Status] = {
     "StatusCode.UNAUTHENTICATED": "refused",
     "StatusCode.PERMISSION_DENIED": "refused",
 }
+_LOST_PROCESS = re.compile(r"[Ss]tub process .*is (not healthy|unhealthy)")
+LINGER_S = 10.0
+"""How much longer a request is left with the server than its answer is waited for."""
 _MESSAGE_OVERHEAD_BYTES = 1024 * 1024
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", MAX_BYTES + _MESSAGE_OVERHEAD_BYTES),
@@ -112,6 +116,7 @@ class GrpcTransport:
                     f"the header {name!r} cannot be sent: expected letters, digits, '_', '.' and '-' for its name, and "
                     "printable ASCII for its value"
                 )
+        self._calls: set[asyncio.Task[Any]] = set()
         self._connection = InferenceServerClient(
             url, creds=tls.credentials() if tls else None, channel_args=_CHANNEL_OPTIONS
         )
@@ -132,25 +137,55 @@ class GrpcTransport:
             entry = InferInput(tensor.name, list(values.shape), tensor.wire_dtype)
             entry.set_data_from_numpy(np.ascontiguousarray(values))
             entries.append(entry)
-        result = await self._ask(
+        call = self._ask(
             self._connection.infer,
             model,
             entries,
             outputs=[InferRequestedOutput(name) for name in outputs],
             request_id=request_id,
             priority=FIRST if model in ONE_LOOK else 0,
-            client_timeout=timeout_s,
+            client_timeout=timeout_s + LINGER_S,
         )
-        return {name: result.as_numpy(name) for name in outputs}
+        result = await self._finished(call, timeout_s)
+        if (answered := result.get_response().id) != request_id:
+            raise TransportError("other", f"the answer is to another request, {answered[:40]!r}")
+        try:
+            return {name: values for name in outputs if (values := result.as_numpy(name)) is not None}
+        except Exception as error:  # of a size that does not fit its shape, of a type that there is not ...
+            raise TransportError("other", f"the answer cannot be read: {error}") from error
 
     async def close(self) -> None:
+        """Where requests are still with the server, wait for its answers, a while."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=LINGER_S)
         await self._connection.close()
+
+    async def _finished(self, call: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
+        """What a call returns. Whoever waits may give up, or be told to: the call itself goes on.
+
+        Triton before 24.11 dies now and then of a request that is cancelled (server#7368).
+        """
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        task.add_done_callback(self._forget)
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        if not done:
+            raise TransportError("deadline", f"no answer within {timeout_s:g} s")
+        return task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # or Python complains that nobody asked
 
     async def _ask(self, method: Any, *arguments: Any, **named: Any) -> Any:
         try:
             return await method(*arguments, headers=self._headers, **named)
         except InferenceServerException as error:
-            raise TransportError(_STATUS.get(error.status(), "other"), error.message()) from error
+            status = _STATUS.get(error.status(), "other")
+            # A model has lost its process: whoever looks after the server starts it again.
+            lost = status == "other" and _LOST_PROCESS.search(error.message())
+            raise TransportError("unavailable" if lost else status, error.message()) from error
 
 
 def _content(path: Path | None) -> bytes | None:

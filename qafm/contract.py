@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np  # which `client --help` does without
 
 HEIGHT, WIDTH = 384, 128
 """Size in pixels at which every network sees a crop."""
@@ -39,16 +42,35 @@ DataType = Literal["UINT8", "FP32", "STRING"]
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of one model, without its batch dimension. `dtype` is Triton's name for the type."""
+    """A tensor of one model, without its batch dimension. `dtype` is Triton's name for the type.
+
+    least, most: the smallest and the largest value that it may have, where there is one.
+    """
 
     name: str
     dtype: DataType
     dims: tuple[int, ...]
+    least: float | None = None
+    most: float | None = None
 
     @property
     def wire_dtype(self) -> str:
         """The type as the inference protocol writes it: a STRING travels as BYTES."""
         return "BYTES" if self.dtype == "STRING" else self.dtype
+
+    @property
+    def range_in_words(self) -> str:
+        """Of its values, such as "from 0 to 1"."""
+        words = {"at least": self.least, "at most": self.most}
+        if None not in words.values():
+            return f"from {self.least:g} to {self.most:g}"
+        return " ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None) or "any number"
+
+    def holds(self, values: np.ndarray) -> bool:
+        """Whether all of some numbers are in its range. NaN is in none."""
+        return bool(
+            (self.least is None or (values >= self.least).all()) and (self.most is None or (values <= self.most).all())
+        )
 
 
 @dataclass(frozen=True)
@@ -75,12 +97,12 @@ CROP = Tensor("CROP", "UINT8", (HEIGHT, WIDTH, 3))
 VIEWS = Tensor("VIEWS", "UINT8", (VIEW_COUNT, HEIGHT, WIDTH, 3))
 VISUAL = Tensor("VISUAL", "FP32", (VECTOR_SIZE,))
 SEMANTIC = Tensor("SEMANTIC", "FP32", (VECTOR_SIZE,))
-ATTRIBUTES = Tensor("ATTRIBUTES", "FP32", (ATTRIBUTE_SIZE,))
+ATTRIBUTES = Tensor("ATTRIBUTES", "FP32", (ATTRIBUTE_SIZE,), 0, 1)
 FEATURES = Tensor("FEATURES", "FP32", (VIEW_COUNT, FEATURE_SIZE))
-IDENTIFIABILITY = Tensor("IDENTIFIABILITY", "FP32", (1,))
-SCATTER = Tensor("SCATTER", "FP32", (PERTURBATION_COUNT,))
-UTILITY = Tensor("UTILITY", "FP32", (1,))
-ALPHA = Tensor("ALPHA", "FP32", (1,))
+IDENTIFIABILITY = Tensor("IDENTIFIABILITY", "FP32", (1,), 0)
+SCATTER = Tensor("SCATTER", "FP32", (PERTURBATION_COUNT,), 0)
+UTILITY = Tensor("UTILITY", "FP32", (1,), 0, 1)
+ALPHA = Tensor("ALPHA", "FP32", (1,), 0, 1)
 DESCRIPTOR = Tensor("DESCRIPTOR", "FP32", (DESCRIPTOR_SIZE,))
 # The fusion passes its inputs through: an ensemble output that also feeds a step deadlocks a request that
 # asks for only some of the outputs, so the ensembles publish these instead.

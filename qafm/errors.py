@@ -16,6 +16,7 @@
     ├── EvaluationFailed    so many images failed that nothing could be measured
     ├── LoadTestFailed      a load test that could not be run, or measured nothing
     └── RequestFailed       a request that the server answered with an error
+        └── RequestRefused  by a server that refuses this client: every other request would fail too
 
 A message says what was wrong, what was expected, what was found and what to do next.
 """
@@ -95,3 +96,7 @@ class LoadTestFailed(QafmError):
 
 class RequestFailed(QafmError):
     """The server answered a request with an error."""
+
+
+class RequestRefused(RequestFailed):
+    """The server refuses this client, so every other request would fail too."""

@@ -1,10 +1,12 @@
-"""Files that are written whole or not at all, their hashes, and folders in which one process works at a time."""
+"""Files that are read with a limit, and written whole or not at all; folders in which one process works at a time."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +16,24 @@ try:
     import fcntl
 except ImportError:  # Windows, where two processes at the same file are not noticed
     fcntl = None  # type: ignore[assignment]
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file. A pipe, which may never end, and a device are not read.
+
+    Raises OSError, whose `strerror` says why.
+    """
+    # Opening a pipe without O_NONBLOCK waits for somebody to write.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        content = file.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            size = max(status.st_size, len(content))
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {most_bytes:,} are read", str(path))
+    return content
 
 
 def sha256_of(path: Path) -> str:

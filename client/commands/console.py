@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 @cache
 def output() -> Console:
     """For results."""
-    from rich.console import Console
+    from client.commands.safe_console import SafeConsole
 
     # In a file or a pipe a table has no terminal to fit.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return SafeConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 @cache
 def errors() -> Console:
     """For errors, warnings and progress."""
-    from rich.console import Console
+    from client.commands.safe_console import SafeConsole
 
-    return Console(stderr=True, highlight=False)
+    return SafeConsole(stderr=True, highlight=False)
 
 
 def warn(message: str) -> None:

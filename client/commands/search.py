@@ -57,7 +57,7 @@ def search_person(
         ]
         write_json(json_file, {"image": str(image), "model": description.model, "found": listed})
     if html is not None:
-        write_page(html, image, nearest, description.model)
+        write_page(html, image, nearest, description.model, gallery if gallery.is_dir() else images or Path())
     if failures:
         console.say_error(f"left out because they could not be described: {len(failures)} image(s), named above")
         raise typer.Exit(FAILURES)

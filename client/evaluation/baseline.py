@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qafm.errors import InvalidImage
-from qafm.images import decode
+from qafm.files import read_file
+from qafm.images import MAX_BYTES, decode
 from qafm.retrieval.descriptors import Descriptors
 
 STRIPES = 6
@@ -46,7 +47,7 @@ def describe_by_colour(root: Path, images: Descriptors, on_image: Callable[[], N
     histograms = np.empty((len(images), STRIPES * BINS**3), dtype=np.float32)
     for row, path in enumerate(images.paths):
         try:
-            histograms[row] = colour_histogram(decode((root / path).read_bytes()))
+            histograms[row] = colour_histogram(decode(read_file(root / path, MAX_BYTES)))
         except InvalidImage as error:
             raise InvalidImage(f"{path}: {error}") from error
         on_image()

@@ -12,6 +12,7 @@ import numpy as np
 
 from client.description import Description, Float32
 from client.ensembles import ensemble_for
+from client.images import picture
 from client.page import crop, page
 from client.progress import Progress
 from client.reid import ReidClient
@@ -163,14 +164,15 @@ def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = 
     return [Found(gallery.paths[row], float(distances[row]), people[row]) for row in rows.tolist()]
 
 
-def write_page(path: Path, image: Path, nearest: list[Found], model: str | None) -> None:
+def write_page(path: Path, image: Path, nearest: list[Found], model: str | None, within: Path) -> None:
     """Write a page with the image and the crops nearest to it. It contains the pictures; if one is gone, its caption.
 
-    model: the name of what described them. Raises OSError.
+    model: the name of what described them. within: the folder of the gallery, outside which no picture is read. Raises
+    OSError.
     """
     figures = "".join(
         crop(
-            _content(match.path),
+            picture(match.path, within),
             f"rank {rank}",
             f"<b>{rank}</b> &nbsp; {match.distance:.3f}"
             + (f" &nbsp; {escape(match.person)}" if match.person else "")
@@ -181,15 +183,8 @@ def write_page(path: Path, image: Path, nearest: list[Found], model: str | None)
     content = page(
         f"Who looks like {image.name}?",
         f"""<header><h1>Who looks like this?</h1><p>{escape(str(image))}<br>Model {escape(str(model))}</p></header>
-<section class="crops">{crop(_content(image), "what was searched for", escape(image.name))}</section>
+<section class="crops">{crop(picture(image, image.parent), "what was searched for", escape(image.name))}</section>
 <section><h2>Nearest first, with their distance</h2><div class="crops">{figures}</div></section>""",
     )
     with whole_file(path) as file:
         file.write(content.encode())
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

@@ -14,7 +14,8 @@ from PIL import Image
 
 from client.page import crop
 from qafm.errors import InvalidImage
-from qafm.images import decode
+from qafm.files import read_file
+from qafm.images import MAX_BYTES, decode
 from qafm.retrieval.descriptors import Descriptors, of_both
 from qafm.retrieval.metrics import Metrics
 from qafm.retrieval.ranking import ranked_lists
@@ -159,7 +160,7 @@ def _name(path: str) -> str:
 def _thumbnail(path: Path) -> bytes:
     """A picture small enough that thousands fit a page, as WebP; empty where it is gone."""
     try:
-        picture = Image.fromarray(decode(path.read_bytes()))
+        picture = Image.fromarray(decode(read_file(path, MAX_BYTES)))
     except (OSError, InvalidImage):
         return b""
     picture.thumbnail(_THUMBNAIL)

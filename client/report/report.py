@@ -15,6 +15,7 @@ from client.evaluation.ablation import Ablation
 from client.evaluation.describing import FailedImage
 from client.evaluation.folder import REPORT_FORMAT
 from client.evaluation.identity import DatasetIdentity
+from client.images import picture
 from client.report.examples import Examples
 from qafm.attribute_metrics import HeadMetrics
 from qafm.contract import HEATMAPS_FILE
@@ -103,11 +104,18 @@ def read_heatmaps(folder: Path) -> dict[str, bytes]:
     """The pictures that `python -m export.heatmaps` wrote, by the names of their images. Raises InvalidSettings."""
     try:
         listed = json.loads((folder / HEATMAPS_FILE).read_text(encoding="utf-8"))["heatmaps"]
-        return {entry["image"]: (folder / entry["file"]).read_bytes() for entry in listed}
+        files = {str(entry["image"]): str(entry["file"]) for entry in listed}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidSettings(
             f"{folder}: not a folder of heat maps ({error!r}); make one with `python -m export.heatmaps`"
         ) from error
+    pictures = {image: picture(folder / file, folder) for image, file in files.items()}
+    if missing := [files[image] for image, content in pictures.items() if not content]:
+        raise InvalidSettings(
+            f"{folder}: {missing[0]!r} is no picture in this folder; make the heat maps again with "
+            "`python -m export.heatmaps`"
+        )
+    return pictures
 
 
 def now() -> str:

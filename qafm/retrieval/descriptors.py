@@ -25,6 +25,9 @@ from qafm.retrieval.npy_files import read_npy
 FORMAT = 2
 """The format of the .npz that is written. Format 1, which has neither `model` nor `format`, is read as well."""
 
+_UNPACKED, _PACKED_TIMES = 64 * 2**20, 20
+"""An .npz is read where it unpacks to so many bytes, or to so many times its own."""
+
 RANKED_FIELDS = ("descriptors", "pids", "camids")
 """What ranking needs, and what every descriptor file has."""
 
@@ -134,6 +137,7 @@ def _read_npz(path: Path, names: Collection[str]) -> dict[str, Any]:
             f"{path}: not an .npz file; expected the descriptors that `client eval` writes, or an .npy beside a CSV"
         )
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             _check_format(path, file)
             if absent := [name for name in RANKED_FIELDS if name not in file]:
@@ -151,6 +155,18 @@ def _read_npz(path: Path, names: Collection[str]) -> dict[str, Any]:
         raise
     except Exception as error:  # zipfile, zlib and NumPy share no type for a damaged file
         raise InvalidDescriptors(f"{path}: the file is damaged and cannot be read: {error}") from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Before anything is unpacked: numbers are hardly smaller in a packed file."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    most = max(_UNPACKED, _PACKED_TIMES * path.stat().st_size)
+    if unpacked > most:
+        raise InvalidDescriptors(
+            f"{path}: unpacks to {unpacked:,} bytes, from {path.stat().st_size:,}; at most {most:,} are read. Write it "
+            "again with numpy.savez"
+        )
 
 
 def _check_format(path: Path, file: np.lib.npyio.NpzFile) -> None:

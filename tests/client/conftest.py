@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,16 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Of every call, in order."""
     refuse: bool = False
     """Answer every call with UNAUTHENTICATED."""
+    refuse_after: int | None = None
+    """Answer so many requests, and every later one with PERMISSION_DENIED."""
+    lost: int = 0
+    """How many requests are still to be answered as by a model whose process has died."""
+    slow: bytes | None = None
+    """Images that begin so are answered after a second."""
+    spoil: Callable[[service_pb2.ModelInferResponse], None] | None = None
+    """Changes each answer."""
+    answered: int = 0
+    """How many requests were answered to their end, whether or not anybody waited."""
     not_finite: str | None = None
     """The output that has a value which is not finite."""
     late_configs: int = 0
@@ -98,13 +108,22 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             if self.unavailable:
                 self.unavailable -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+            if self.refuse_after is not None and len(self.requests) > self.refuse_after:
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
+            if self.lost:
+                self.lost -= 1
+                message = "Failed to process the request(s), message: Stub process 'iqa_0_0' is not healthy."
+                await context.abort(grpc.StatusCode.INTERNAL, message)
             await asyncio.sleep(self.delay_s)
+            self.answered += 1
             if self.fail_late:
                 self.fail_late -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             if request.model_name == FUSION:
                 return self._fused(request)
             image = request.raw_input_contents[0][4:]
+            if self.slow and image.startswith(self.slow):
+                await asyncio.sleep(1)
             if image.startswith(b"bad"):
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the image is damaged")
             if image.startswith(b"broken"):
@@ -114,7 +133,7 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             self.in_flight -= 1
 
     def _answer(self, request, place):
-        response = service_pb2.ModelInferResponse(model_name=request.model_name)
+        response = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
         asked = {entry.name for entry in request.outputs}
         for tensor in self.models[request.model_name].outputs:
             values = np.full((1, *tensor.dims), 0.75, dtype=np.float32)
@@ -126,13 +145,15 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
                 values[0, 0] = np.nan
             response.outputs.add(name=tensor.name, datatype="FP32", shape=values.shape)
             response.raw_output_contents.append(values.tobytes())
+        if self.spoil:
+            self.spoil(response)
         return response
 
     def _fused(self, request):
         """A descriptor that is one at the place that the first number of VISUAL names."""
         places = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(-1, 1024)[:, 0].astype(int)
         values = np.eye(1000, dtype=np.float32)[places]
-        response = service_pb2.ModelInferResponse(model_name=FUSION)
+        response = service_pb2.ModelInferResponse(model_name=FUSION, id=request.id)
         response.outputs.add(name="DESCRIPTOR", datatype="FP32", shape=values.shape)
         response.raw_output_contents.append(values.tobytes())
         return response

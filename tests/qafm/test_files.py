@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from qafm.files import alone_in, whole_file, write_json
+from qafm.files import alone_in, read_file, whole_file, write_json
 
 
 def test_a_file_takes_the_place_of_the_old_one_only_when_it_is_whole(tmp_path):
@@ -122,3 +123,33 @@ def test_a_folder_that_cannot_be_locked_is_not_taken_for_one_that_somebody_has(t
     with alone_in(tmp_path) as alone:
         assert alone
     write_json(tmp_path / "a.json", [])
+
+
+def test_a_regular_file_is_read_up_to_its_limit(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(path)
+    assert read_file(path, 5) == read_file(tmp_path / "link", 5) == b"12345"
+    with pytest.raises(OSError) as caught:
+        read_file(path, 4)
+    assert caught.value.strerror == "it has 5 bytes; at most 4 are read"
+
+
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("pipe.jpg", "zero.jpg"):
+        with pytest.raises(OSError) as caught:
+            read_file(tmp_path / name, 5)
+        assert caught.value.strerror == "it is no regular file"
+    with pytest.raises(OSError):
+        read_file(tmp_path / "folder.jpg", 5)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "gone.jpg", 5)
+
+
+def test_a_file_that_says_it_is_empty_and_is_not_is_limited_too():
+    with pytest.raises(OSError) as caught:
+        read_file(Path("/proc/self/maps"), 10)
+    assert "at most 10 are read" in caught.value.strerror

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.gallery.search import Gallery, read_gallery, search
+from client.gallery.search import Found, Gallery, read_gallery, search, write_page
 from qafm.contract import DESCRIPTOR_SIZE
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
+from tests.support.bad_images import encoded, picture
 
 
 def one_hot(*places):
@@ -25,9 +28,9 @@ def one_hot(*places):
 def folder(tmp_path):
     """Pictures that the peer has descriptors for, one at a place each, in two folders."""
     crops = tmp_path / "crops"
-    for name, picture in {"b.jpg": b"2 two", "a.PNG": b"1 one", "deep/c.jpg": b"1 also"}.items():
+    for name, content in {"b.jpg": b"2 two", "a.PNG": b"1 one", "deep/c.jpg": b"1 also"}.items():
         (crops / name).parent.mkdir(parents=True, exist_ok=True)
-        (crops / name).write_bytes(picture)
+        (crops / name).write_bytes(content)
     (crops / "notes.txt").write_text("no picture")
     (crops / "folder.jpg").mkdir()
     (tmp_path / "query.jpg").write_bytes(b"1 query")
@@ -35,10 +38,9 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_searched_nearest_first(client, peer, folder, tmp_path):
-    found, page = tmp_path / "found.json", tmp_path / "page.html"
+    found = tmp_path / "found.json"
     code, output, _ = client(
-        *("search", tmp_path / "query.jpg", "--gallery", folder, "--url", peer.url, "--top", 2),
-        *("--json", found, "--html", page),
+        *("search", tmp_path / "query.jpg", "--gallery", folder, "--url", peer.url, "--top", 2, "--json", found)
     )
     assert code == 0
     nearest = json.loads(found.read_text())["found"]
@@ -46,6 +48,9 @@ def test_a_folder_is_searched_nearest_first(client, peer, folder, tmp_path):
     assert [one["distance"] for one in nearest] == [0, 0]
     assert "c.jpg" in output.replace("\n", "")
 
+
+def sources_in(page: Path) -> list[str]:
+    """Whatever a page loads or leads to."""
     sources = []
 
     class Reader(HTMLParser):
@@ -53,7 +58,21 @@ def test_a_folder_is_searched_nearest_first(client, peer, folder, tmp_path):
             sources.extend(value for name, value in attributes if name in ("src", "href"))
 
     Reader().feed(page.read_text())
-    assert len(sources) == 3 and all(source.startswith("data:image/") for source in sources)
+    return sources
+
+
+def test_the_page_has_the_pictures_in_it_and_none_from_elsewhere(tmp_path):
+    gallery, page = tmp_path / "gallery", tmp_path / "page.html"
+    gallery.mkdir()
+    for path in (gallery / "a.png", gallery / "b.png", tmp_path / "outside.png"):
+        path.write_bytes(encoded(picture(), "PNG"))
+    (gallery / "secret.txt").write_text("password")
+    os.mkfifo(gallery / "pipe.png")
+    named = ["a.png", "../gallery/b.png", "../outside.png", "/etc/hostname", "secret.txt", "gone.png", "pipe.png", "."]
+    write_page(page, gallery / "a.png", [Found(gallery / name, 0.5) for name in named], "model", gallery)
+    sources = sources_in(page)
+    assert len(sources) == 3 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert page.read_text().count("no picture") == 6
 
 
 def test_kept_descriptors_are_searched_without_their_pictures(client, peer, folder, tmp_path):

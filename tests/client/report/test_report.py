@@ -18,6 +18,7 @@ from qafm.retrieval.bootstrap import Interval
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 from qafm.retrieval.verification import OperatingPoint
+from tests.support.bad_images import encoded, picture
 
 QUALITY = {
     "low_resolution": {"n": 1043, "spearman": {"utility": 0.6249, "scatter": None}},
@@ -101,10 +102,10 @@ def test_the_page_is_self_contained_and_shows_foreign_text_as_text(folder):
 
 
 def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
-    (tmp_path / "000-a.png").write_bytes(b"\x89PNG...")
+    (tmp_path / "000-a.png").write_bytes(encoded(picture(), "PNG"))
     (tmp_path / "heatmaps.json").write_text('{"heatmaps": [{"image": "<a>.jpg", "file": "000-a.png"}]}')
     found = read_heatmaps(tmp_path)
-    assert found == {"<a>.jpg": b"\x89PNG..."}
+    assert found == {"<a>.jpg": encoded(picture(), "PNG")}
     query = Descriptors(np.zeros((1, 1), np.float32), np.array([1]), np.array([1]))
     gallery = Descriptors(np.ones((1, 1), np.float32), np.array([1]), np.array([2]))
     metrics = evaluate(query, gallery)
@@ -117,7 +118,18 @@ def test_heat_maps_are_shown_by_the_names_of_their_images(tmp_path):
     assert "&lt;a&gt;.jpg" in page and page.count('src="data:image/png;base64,') == 1
 
 
-@pytest.mark.parametrize("content", [None, "{}", "[]", '{"heatmaps": [{"image": "a.jpg", "file": "gone.png"}]}'])
+@pytest.mark.parametrize("file", ["gone.png", "../outside.png", "/etc/hostname", "secret.txt", "."])
+def test_what_is_no_picture_in_the_folder_is_not_shown(tmp_path, file):
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    (tmp_path / "outside.png").write_bytes(encoded(picture(), "PNG"))
+    (folder / "secret.txt").write_text("password")
+    (folder / "heatmaps.json").write_text(json.dumps({"heatmaps": [{"image": "a.jpg", "file": file}]}))
+    with pytest.raises(InvalidSettings, match=f"'{file}' is no picture in this folder; make the heat maps again"):
+        read_heatmaps(folder)
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", "7"])
 def test_a_folder_without_heat_maps_says_how_to_make_one(tmp_path, content):
     if content is not None:
         (tmp_path / "heatmaps.json").write_text(content)

@@ -205,3 +205,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_descriptors(path, full(3))
     assert len(read_descriptors(path)) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["query.npz"]
+
+
+def test_a_file_that_unpacks_to_far_more_than_itself_is_not_unpacked(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("descriptors.npy", "w") as file:
+        for _ in range(100):
+            file.write(bytes(2**20))
+    with pytest.raises(InvalidDescriptors, match=r"unpacks to 104,857,600 bytes, from .*; at most 67,108,864 are read"):
+        read_descriptors(path)
+
+
+def test_descriptors_that_are_packed_are_read(tmp_path):
+    sparse = np.zeros((1000, 1000), np.float32)  # as far as numbers can be packed
+    sparse[:, 0] = 1
+    numbers = np.arange(1000)
+    np.savez_compressed(tmp_path / "packed.npz", descriptors=sparse, pids=numbers, camids=numbers)
+    assert len(read_descriptors(tmp_path / "packed.npz")) == 1000
