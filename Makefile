@@ -11,7 +11,7 @@ ONNXRUNTIME_OPENVINO := onnxruntime-openvino==1.24.1
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: setup openvino demo study synthetic test bench gpu-check lint browser ci clean
+.PHONY: setup openvino demo study synthetic test bench campaign gpu-check lint browser ci clean
 
 setup: $(VENV)/.installed $(TRITON)/.installed
 
@@ -74,6 +74,11 @@ bench: setup
 	$(BIN)/python -m bench.views
 	$(BIN)/python -m bench.ranking
 	$(BIN)/python -m bench.serving
+
+# An hour of attacks on the demo's server; `--help` of it names the parts, and how to take fewer.
+campaign: setup
+	test -d build/demo/model_repository || $(MAKE) demo
+	$(BIN)/python -m bench.campaign build/demo/model_repository
 
 # TensorRT's plans and training in mixed precision, on a machine with a GPU; on any other it says what it would do.
 gpu-check: setup

@@ -113,7 +113,7 @@ async def _soak(server: TritonServer, files: Sequence[bytes], seconds: float, co
             while (second := time.monotonic() - started) < seconds + EVERY_S and not load.done():
                 now = _cores()
                 busy = 1 - (now[0] - before[0]) / (now[1] - before[1])
-                samples.append(Sample(second, answers.answered, answers.failed, busy, _memory(server.pid)))
+                samples.append(Sample(second, answers.answered, answers.failed, busy, memory_of_all(server.pid)))
                 before = now
                 progress.update(task, completed=second)
                 await asyncio.sleep(EVERY_S)
@@ -164,7 +164,7 @@ def _cores() -> tuple[float, float]:
     return times[3] + times[4], sum(times)
 
 
-def _memory(pid: int | None) -> int:
+def memory_of_all(pid: int | None) -> int:
     """Of a process and its children, in bytes: each page that several share is counted once."""
     total, processes = 0, [str(pid)]
     while processes:

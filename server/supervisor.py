@@ -26,6 +26,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_DESCRIPTORS = 65_536
 
 
 def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
@@ -81,7 +82,9 @@ def remove_shared_memory(prefix: str) -> None:
 def _may_open_many_files() -> None:
     """A connection is a descriptor: Triton without any left writes gigabytes of log, and answers nobody."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Where there is no limit, programs that close all that they may have open would take minutes.
+    enough = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
 
 
 def _kill_group(group: int) -> None:

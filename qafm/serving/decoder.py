@@ -47,6 +47,19 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
 
+    @property
+    def keeper(self) -> int:
+        """Process id of what keeps the worker."""
+        if self._process is None:
+            self._start()
+        return self._process.pid
+
+    @property
+    def worker(self) -> int | None:
+        """Process id of the one that decodes; None while there is none yet."""
+        children = Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split()
+        return int(children[0]) if children else None
+
     def decode(self, data: bytes) -> np.ndarray:
         """The crop of an encoded picture, uint8 [H,W,3], as `qafm.images.decode` gives it.
 

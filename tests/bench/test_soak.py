@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bench.soak import Sample, _memory, verdict
+from bench.soak import Sample, memory_of_all, verdict
 
 
 def test_the_verdict_by_hand():
@@ -25,11 +25,11 @@ def test_the_verdict_by_hand():
 
 
 def test_memory_counts_children():
-    own = _memory(os.getpid())
+    own = memory_of_all(os.getpid())
     code = "data = bytearray(b'x' * 100_000_000); print('ready', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        both, alone = _memory(os.getpid()), _memory(child.pid)
+        both, alone = memory_of_all(os.getpid()), memory_of_all(child.pid)
         child.communicate(b"\n")
     assert alone > 100e6 and both > own + 90e6
-    assert _memory(child.pid) == 0
+    assert memory_of_all(child.pid) == 0

@@ -1,6 +1,7 @@
 """The supervisor, with commands of a shell in the place of a server."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -97,3 +98,18 @@ def test_shared_memory_under_the_prefix_is_removed(region):
         assert other.exists()
     finally:
         other.unlink()
+
+
+def test_the_command_may_open_as_many_files_as_it_may():
+    """Triton without any left fills the disk with what it says of that."""
+    process = supervise("ulimit -n >&2")
+    _, errors = process.communicate(timeout=10)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert int(errors) == (65_536 if most == resource.RLIM_INFINITY else min(most, 65_536))
+
+
+def test_shared_memory_of_its_name_goes_with_the_command():
+    region = Path("/dev/shm/qafm_test_of_regions_1")
+    region.write_bytes(b"x")
+    assert supervise("exit 0", prefix="qafm_test_of_regions_").wait(10) == 0
+    assert not region.exists()

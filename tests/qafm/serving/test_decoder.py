@@ -48,7 +48,7 @@ def test_of_a_damaged_file_too(decoder, position, value, length):
 @pytest.mark.parametrize("name", REFUSED_BY_STRUCTURE)
 def test_a_hostile_file_costs_under_a_second_and_300_megabytes(decoder, name):
     make, why = REFUSED_BY_STRUCTURE[name]
-    data, keeper = make(), decoder._process.pid
+    data, keeper = make(), decoder.keeper
     before = _cpu_s(keeper)
     with pytest.raises(InvalidImage, match=why):
         decoder.decode(data)
@@ -61,7 +61,7 @@ def test_a_hostile_file_costs_under_a_second_and_300_megabytes(decoder, name):
 def test_the_largest_picture_is_described_in_bounded_memory(decoder, make):
     data = make(*SIDE)
     assert _outcome(decoder.decode, data) == _outcome(decode, data)
-    assert _peak_bytes(decoder._process.pid) < 300e6
+    assert _peak_bytes(decoder.keeper) < 300e6
 
 
 def test_a_picture_that_takes_too_long_is_stopped_by_the_kernel():
@@ -84,7 +84,7 @@ def test_a_picture_that_takes_too_much_memory_is_refused_and_the_worker_stays():
 
 @pytest.mark.parametrize("killed", ["worker", "keeper"])
 def test_one_that_is_killed_while_it_waits_is_replaced_and_nothing_is_lost(decoder, killed):
-    os.kill(_worker(decoder) if killed == "worker" else decoder._process.pid, signal.SIGKILL)
+    os.kill(_worker(decoder) if killed == "worker" else decoder.keeper, signal.SIGKILL)
     assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
 
 
@@ -92,7 +92,7 @@ def test_one_that_is_killed_while_it_waits_is_replaced_and_nothing_is_lost(decod
 def test_one_that_is_stopped_is_replaced_after_a_while(stopped):
     with closing(Decoder(wait_s=0.5)) as decoder:
         decoder.decode(GOOD)
-        keeper, worker = decoder._process.pid, _worker(decoder)
+        keeper, worker = decoder.keeper, _worker(decoder)
         os.kill(worker if stopped == "worker" else keeper, signal.SIGSTOP)
         if stopped == "worker":  # a keeper does nothing while its worker lives
             with pytest.raises(NotAvailable, match=r"no answer within 0\.5 s"):
@@ -109,7 +109,7 @@ def test_one_that_cannot_be_kept_alive_says_so(monkeypatch):
 
 def test_nothing_is_left_of_one_that_is_closed():
     decoder = Decoder()
-    keeper, worker = decoder._process.pid, _worker(decoder)
+    keeper, worker = decoder.keeper, _worker(decoder)
     decoder.close()
     assert _gone(keeper) and _gone(worker)
 
@@ -142,16 +142,8 @@ def _outcome(decoding, data):
 
 
 def _worker(decoder: Decoder) -> int:
-    """The process id of the one that decodes."""
-    found = []
-
-    def there() -> bool:
-        children = Path(f"/proc/{decoder._process.pid}/task/{decoder._process.pid}/children").read_text().split()
-        found[:] = map(int, children)
-        return len(found) == 1
-
-    _wait_until(there)
-    return found[0]
+    _wait_until(lambda: decoder.worker)
+    return decoder.worker
 
 
 def _cpu_s(keeper: int) -> float:

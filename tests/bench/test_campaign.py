@@ -1,0 +1,129 @@
+"""The tool that attacks: it makes what it says, the same for a seed, and sees harm where there is some."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import subprocess
+import zlib
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bench.campaign import decoded, mutation, served
+from bench.campaign.cancelled import request_of
+from bench.campaign.faults import _below, _name, _strike
+from bench.campaign.hostile import Attacks
+from bench.campaign.mutation import good_pictures, mutated
+from qafm.errors import RequestFailed
+from qafm.images import decode
+
+QUIET = Console(quiet=True)
+
+
+@pytest.mark.parametrize("name", good_pictures())
+def test_what_is_broken_was_good(name):
+    assert decode(good_pictures()[name]).shape in {(128, 64, 3), (64, 128, 3)}
+
+
+def test_broken_pictures_are_the_same_for_a_seed_and_of_every_kind():
+    some = list(itertools.islice(mutated(7), 2000))
+    assert some == list(itertools.islice(mutated(7), 2000)) != list(itertools.islice(mutated(8), 2000))
+    words = Counter(word for said, _ in some for word in said.split())
+    changes = {"bits", "cut", "slice", "run", "jpeg_number", "jpeg_piece", "jpeg_scans", "png_number", "png_piece"}
+    assert {*changes, "png_rows", "webp_number", "webp_piece", "bmp_number"} <= words.keys()
+
+
+@pytest.mark.parametrize("change", [*mutation._ANYWHERE, mutation._jpeg_number, mutation._png_number])
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF"])
+def test_a_change_takes_any_bytes(change, data):
+    assert isinstance(change(data, random.Random(0)), bytes)
+
+
+def test_a_png_with_another_size_has_the_right_sum():
+    """Or a decoder would look no further than that."""
+    changed = [mutation._png_number(good_pictures()["png"], random.Random(seed)) for seed in range(60)]
+    sums = [zlib.crc32(data[12:29]) == int.from_bytes(data[29:33], "big") for data in changed]
+    assert 0.4 < np.mean(sums) < 1 and len({data[16:24] for data in changed}) > 4
+
+
+# --- harm that is seen
+
+
+def test_pictures_that_cost_too_much_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoded, "CPU_S", 1e-5)
+    costs = decoded.decode_broken(5, 0, tmp_path / "findings", QUIET)
+    assert costs.pictures == len(costs.findings) == 5
+    kept = {path.read_bytes() for path in (tmp_path / "findings").iterdir()}
+    assert kept == {data for _, data in itertools.islice(mutated(0), 5)}
+
+
+def test_a_neighbour_that_changes_is_noticed(tmp_path, monkeypatch):
+    real = decoded.Decoder.decode
+    monkeypatch.setattr(decoded.Decoder, "decode", lambda self, data: real(self, data) + np.uint8(1))
+    costs = decoded.decode_broken(decoded.GOOD_EVERY, 0, tmp_path, QUIET)
+    assert costs.neighbours == 1 and "after it is another" in costs.findings[0]
+
+
+def test_decoding_costs_are_counted(tmp_path):
+    costs = decoded.decode_broken(200, 0, tmp_path, QUIET)
+    assert costs.findings == [] and costs.described + costs.refused == 200 and costs.neighbours == 10
+    assert 0 < costs.longest_s < 1 and 20e6 < costs.highest_memory < 300e6
+
+
+def test_an_answer_that_is_wrong_late_or_no_refusal_is_a_finding():
+    async def done(result=None, error=None):
+        if error:
+            raise error
+        return SimpleNamespace(descriptor=result)
+
+    async def said(failed, took=0.1, **outcome):
+        task = asyncio.ensure_future(done(**outcome))
+        await asyncio.wait({task})
+        return served._wrong(failed, task, np.ones(3), took)
+
+    assert asyncio.run(said(None, result=np.ones(3))) == []
+    assert "otherwise than by a refusal: down" in asyncio.run(said(RequestFailed("down"), result=np.ones(3)))[0]
+    assert "beside it fails: down" in asyncio.run(said(None, error=RequestFailed("down")))[0]
+    assert "described otherwise" in asyncio.run(said(None, result=np.zeros(3)))[0]
+    assert asyncio.run(said(None, result=np.ones(3), took=30)) == ["took 30.0 s"]
+
+
+def test_a_random_process_below_a_command_is_struck_and_never_the_command():
+    command = subprocess.Popen(["bash", "-c", "sleep 60 & sleep 61 & wait"])
+    try:
+        while len(list(_below(command.pid))) < 2:
+            pass
+        assert command.pid not in set(_below(command.pid))
+        assert _strike(command.pid, 9, random.Random(0)) == "sleep"
+        while len(list(_below(command.pid))) > 1:
+            pass
+        assert command.poll() is None and _name(os.getpid()).startswith("python")
+    finally:
+        for pid in (*_below(command.pid), command.pid):
+            os.kill(pid, 9)
+        command.wait()
+    assert _strike(command.pid, 9, random.Random(0)) is None
+
+
+def test_hostile_requests_are_of_every_kind_and_say_what_came_back():
+    asked = []
+
+    class Stub:
+        async def ModelInfer(self, request):  # noqa: N802, the protocol's name
+            asked.append(request)
+
+    async def attack():
+        attacks = Attacks([0])
+        return Counter([await attacks.one(Stub()) for _ in range(300)])
+
+    found = asyncio.run(attack())
+    kinds = {"broken_picture", "too_many_bytes", "odd_shape", "odd_content", "odd_names", "odd_type", "no_weight"}
+    assert set(found) == {f"{kind}: answered" for kind in (*kinds, "inner_model")}
+    good = request_of(good_pictures()["jpeg"])
+    assert len(asked) == 300 and good not in asked
