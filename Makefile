@@ -75,7 +75,7 @@ bench: setup
 	$(BIN)/python -m bench.ranking
 	$(BIN)/python -m bench.serving
 
-# An hour of attacks on the demo's server; `--help` of it names the parts, and how to take fewer.
+# An hour and a half of attacks on the demo's server; `--help` of it names the parts, and how to take fewer.
 campaign: setup
 	test -d build/demo/model_repository || $(MAKE) demo
 	$(BIN)/python -m bench.campaign build/demo/model_repository

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from qafm.contract import DESCRIPTOR, MODELS, Tensor
 
+_ROUNDING = 1e-5
+"""How far a probability may be beyond its range: a runtime approximates exponentials."""
 _LENGTH_TOLERANCE = 1e-3
 """How far a descriptor's length may be from 1: float16 has three digits."""
 
@@ -33,7 +35,7 @@ def _wrong(tensor: Tensor, values: NDArray[Any] | None, count: int) -> Iterator[
         yield f"{tensor.name} is {values.dtype} {list(values.shape)}, expected float32 {list(shape)}"
     elif not np.isfinite(values).all():
         yield f"{tensor.name} has a value that is not finite"
-    elif not tensor.holds(values):
+    elif not tensor.holds(values, _ROUNDING):
         yield f"{tensor.name} has a value that is not {tensor.range_in_words}"
     elif tensor == DESCRIPTOR:
         lengths = np.linalg.norm(values, axis=1)

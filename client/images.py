@@ -32,10 +32,11 @@ def read_image(image: Image) -> bytes:
 def picture(path: Path, within: Path) -> bytes:
     """A picture that a page may show: the encoded bytes of a file, or nothing where it is gone or no picture.
 
-    within: a folder. A path that leads out of it, as one in somebody's file may, is not read into a page.
+    within: a folder. A path that leads out of it, as one in somebody's file may, is not read into a page; a link in it
+    is followed.
     """
-    path = Path(os.path.normpath(path))
-    if not path.is_relative_to(os.path.normpath(within)):
+    path = Path(os.path.abspath(path))  # noqa: PTH100  (without following links)
+    if not path.is_relative_to(os.path.abspath(within)):  # noqa: PTH100
         return b""
     try:
         content = read_file(path, MAX_BYTES)

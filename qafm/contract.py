@@ -7,6 +7,7 @@ missing when it is asked for it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -66,11 +67,10 @@ class Tensor:
             return f"from {self.least:g} to {self.most:g}"
         return " ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None) or "any number"
 
-    def holds(self, values: np.ndarray) -> bool:
-        """Whether all of some numbers are in its range. NaN is in none."""
-        return bool(
-            (self.least is None or (values >= self.least).all()) and (self.most is None or (values <= self.most).all())
-        )
+    def holds(self, values: np.ndarray, beyond: float = 0.0) -> bool:
+        """Whether all of some numbers are in its range, or beyond it by that much. NaN is in none."""
+        least, most = (-math.inf if self.least is None else self.least), (math.inf if self.most is None else self.most)
+        return bool(((values >= least - beyond) & (values <= most + beyond)).all())
 
 
 @dataclass(frozen=True)

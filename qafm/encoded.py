@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from qafm.errors import InvalidImage
 
+MAX_PIXELS = 4096 * 3072
+"""What cameras call twelve megapixels."""
 MAX_SCANS = 32
 """Of a JPEG. Encoders write ten or so for a progressive one; each goes over the whole picture."""
 MAX_SEGMENTS = 1000
@@ -40,8 +42,17 @@ def check_structure(data: bytes) -> None:
         _check_chunks("PNG", _png_chunks(data))
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         _check_chunks("WebP", _webp_chunks(data))
+        check_pixels(*_webp_size(data))
     elif data.startswith(b"BM"):
         _check_bmp(data)
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raises InvalidImage for a picture of more than MAX_PIXELS."""
+    if width * height > MAX_PIXELS:
+        raise InvalidImage(
+            f"the image is {width}x{height} = {width * height:,} pixels; at most {MAX_PIXELS:,} are accepted"
+        )
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -50,7 +61,7 @@ def _check_jpeg(data: bytes) -> None:
     within_scan = False
     while found := _MARKER.search(data, position):
         # Within a scan what lies between two markers is the picture's data, but for bytes 0xFF in a row.
-        between = data.count(b"\xff\xff", position, found.start()) if within_scan else found.start() - position
+        between = 2 * data.count(b"\xff\xff", position, found.start()) if within_scan else found.start() - position
         padding += between
         marker, position = found[0], found.end()
         within_scan = marker == _JPEG_SCAN
@@ -91,6 +102,19 @@ def _webp_chunks(data: bytes) -> Iterator[bytes]:
         yield data[position : position + 4]
         size = int.from_bytes(data[position + 4 : position + 8], "little")
         position += 8 + size + size % 2
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height as the head says them: the decoder takes memory for them before anybody can ask it."""
+    kind, head = data[12:16], data[20:30]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(head[start : start + 3], "little") for start in (4, 7))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (int.from_bytes(head[start : start + 2], "little") & 0x3FFF for start in (6, 8))
+    return width, height
 
 
 def _check_bmp(data: bytes) -> None:

@@ -13,14 +13,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qafm.contract import HEIGHT, WIDTH
-from qafm.encoded import check_structure
+from qafm.encoded import MAX_PIXELS, check_pixels, check_structure
 from qafm.errors import InvalidImage
 from qafm.resampling import SMALL, enlarged
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_BYTES = 8 * 1024 * 1024
-MAX_PIXELS = 4096 * 3072
-"""What cameras call twelve megapixels."""
 MIN_SIDE = 4
 """Under four pixels on a side there is nothing left to recognise, and bars and ovals cover everything."""
 MAX_SIDE = 1024
@@ -72,10 +70,7 @@ def resize(crop: np.ndarray) -> np.ndarray:
 
 def _check_size(image: Image.Image) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InvalidImage(
-            f"the image is {width}x{height} = {width * height:,} pixels; at most {MAX_PIXELS:,} are accepted"
-        )
+    check_pixels(width, height)
     if min(width, height) < MIN_SIDE:
         raise InvalidImage(f"the image is {width}x{height} pixels; a person needs at least {MIN_SIDE} on either side")
 

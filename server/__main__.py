@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             time.sleep(POLL_S)
     except _Stopped:
         return 0
-    except ServerFailed as error:
+    except (ServerFailed, OSError) as error:
         print(f"server: {error}", file=sys.stderr)
         return 3
     finally:
@@ -77,12 +77,12 @@ def _run(command: list[str], server: TritonServer, watch: Watch) -> int:
         return 2
     try:
         while (status := process.poll()) is None:
-            watch.look()
+            watch.look(lambda: process.poll() is None)
             time.sleep(POLL_S)
-    except _Stopped:
-        process.terminate()
-        process.wait()
-        raise
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
     return status if status >= 0 else 128 - status
 
 

@@ -14,7 +14,11 @@ from qafm.manifest import Manifest
 
 
 class NoAnswer(Exception):  # noqa: N818  (it says what happened)
-    """The server is not there, does not answer in time, or says no: in words."""
+    """The server is not there, says no, or says what cannot be read: in words."""
+
+
+class Late(NoAnswer):
+    """It did not answer in time."""
 
 
 class Endpoint:
@@ -29,13 +33,13 @@ class Endpoint:
 
     def manifest(self, ensemble: str) -> Manifest:
         """The manifest that an ensemble carries. Raises ContractMismatch where it cannot be read."""
-        parameters = json.loads(self.get(f"/v2/models/{ensemble}/config")).get("parameters", {})
+        parameters = self._json(f"/v2/models/{ensemble}/config").get("parameters", {})
         return Manifest.parse(parameters.get(MANIFEST_PARAMETER, {}).get("string_value", ""))
 
-    def inferences(self) -> int:
-        """How many requests all models together have answered so far, well or with an error."""
-        stats = json.loads(self.get("/v2/models/stats"))["model_stats"]
-        return sum(int(model["inference_stats"][kind]["count"]) for model in stats for kind in ("success", "fail"))
+    def answered(self, model: str) -> int:
+        """How many requests a model has answered so far, well or with an error."""
+        (stats,) = self._json(f"/v2/models/{model}/stats")["model_stats"]
+        return sum(int(stats["inference_stats"][kind].get("count", 0)) for kind in ("success", "fail"))
 
     def describe(self, ensemble: str, image: bytes, outputs: Sequence[str], timeout_s: float) -> dict[str, np.ndarray]:
         """What an ensemble says of an encoded image: float32 arrays by output. It goes before other requests."""
@@ -68,6 +72,12 @@ class Endpoint:
             start += size
         return answered
 
+    def _json(self, path: str) -> Any:
+        try:
+            return json.loads(self.get(path))
+        except ValueError as error:
+            raise NoAnswer(f"{path} at {self.address}: expected JSON, as Triton's HTTP endpoint gives it") from error
+
     def _ask(
         self,
         method: str,
@@ -76,12 +86,16 @@ class Endpoint:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 5.0,
     ) -> tuple[bytes, Mapping[str, Any]]:
-        host, _, port = self.address.rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
+        try:
+            connection = http.client.HTTPConnection(self.address, timeout=timeout_s)
+        except http.client.InvalidURL as error:
+            raise NoAnswer(f"{self.address!r} is no address, expected HOST:PORT") from error
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
             content = answer.read()
+        except TimeoutError as error:
+            raise Late(f"no answer from {self.address} within {timeout_s:.3g} s") from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(f"no answer from {self.address}: {error or type(error).__name__}") from error
         finally:

@@ -7,25 +7,41 @@ needs it. Busy is not dead: a server whose queue is long answers something.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from server.endpoint import Endpoint, NoAnswer
 
 SILENT_S = 30.0
 """After so long without an answer from a model, though requests wait for it, a server is dead."""
+_COMPUTING = 10
+"""One that computes meanwhile has so many times as long: a large batch on a slow machine takes its time."""
 GONE = (None, "Z", "X")
 """What `state_of` says of a process that has ended."""
 _ASK_EVERY_S = 2.0
 _ITSELF = "the server itself"
+_PROCESS = "the process of model "
+_PENDING = "pending_request_count"
 _COUNTS = re.compile(
-    r'^nv_inference_(?P<of>request_success|request_failure|pending_request_count)\{(?:.*,)?model="(?P<model>\w+)".*\} '
+    rf'^nv_inference_(?P<of>request_success|request_failure|{_PENDING})\{{(?:.*,)?model="(?P<model>\w+)".*\}} '
     r"(?P<count>\S+)$",
     re.MULTILINE,
 )
+
+
+@dataclass
+class _Silence:
+    """How long a model has answered nothing while requests waited, and how long it computed in that time."""
+
+    answered: int = -1
+    waited_s: float = 0.0
+    computed_s: float = 0.0
+    cpu_s: float = 0.0
 
 
 class Health:
@@ -37,9 +53,8 @@ class Health:
     def __init__(self, pids: dict[int, str], metrics: Endpoint, silent_s: float = SILENT_S) -> None:
         self._pids, self._metrics, self._silent_s = pids, metrics, silent_s
         self._stopped: set[int] = set()
-        self._answered: dict[str, int] = {}
+        self._silences: defaultdict[str, _Silence] = defaultdict(_Silence)
         self._asked = time.monotonic()
-        self._moved: dict[str, float] = {}
 
     def complaint(self) -> str | None:
         """What is wrong, in words; None where nothing is. To be asked again and again."""
@@ -58,23 +73,42 @@ class Health:
         now = time.monotonic()
         if now - self._asked < _ASK_EVERY_S:
             return None
-        self._asked = now
+        # Not by the clock: a machine that was paused has not waited.
+        passed_s, self._asked = min(now - self._asked, 2 * _ASK_EVERY_S), now
         try:
-            counts = _counts(self._metrics.get("/metrics", timeout_s=self._silent_s / 2).decode())
+            counts = _counts(self._metrics.get("/metrics", timeout_s=_ASK_EVERY_S).decode())
             counts[_ITSELF] = (0, False)
         except NoAnswer:
             counts = {_ITSELF: (0, True)}
         for model, (answered, waiting) in counts.items():
-            if answered != self._answered.get(model) or not waiting:
-                self._answered[model], self._moved[model] = answered, now
-            elif now - self._moved[model] >= self._silent_s:
-                return f"{model} has answered nothing for {self._silent_s:g} s, though requests wait"
+            silence, cpu_s = self._silences[model], self._cpu_s(model)
+            if answered != silence.answered or not waiting:
+                self._silences[model] = _Silence(answered, cpu_s=cpu_s)
+                continue
+            silence.waited_s += passed_s
+            silence.computed_s += cpu_s - silence.cpu_s
+            silence.cpu_s = cpu_s
+            patience_s = self._silent_s * (_COMPUTING if silence.computed_s > silence.waited_s / 10 else 1)
+            if silence.waited_s >= patience_s:
+                return f"{model} has answered nothing for {silence.waited_s:.0f} s, though it was asked"
         return None
+
+    def _cpu_s(self, model: str) -> float:
+        """How long the processes of a model have computed."""
+        own = [pid for pid, name in self._pids.items() if name.startswith(f"{_PROCESS}{model}_")]
+        return sum(map(_cpu_s, own))
 
 
 def processes_of(server: int) -> dict[int, str]:
     """A server and the processes of its models, by what to call them."""
-    return {server: "the Triton server", **{pid: f"the process of model {_model(pid)}" for pid in _children(server)}}
+    return {server: "the Triton server", **{pid: f"{_PROCESS}{_model(pid)}" for pid in children_of(server)}}
+
+
+def children_of(pid: int) -> Iterator[int]:
+    """Of a process, whichever of its threads started them."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # of a thread that has ended
+            yield from map(int, children.read_text().split())
 
 
 def _counts(metrics: str) -> dict[str, tuple[int, bool]]:
@@ -88,13 +122,6 @@ def _counts(metrics: str) -> dict[str, tuple[int, bool]]:
         elif count:
             waiting.add(found["model"])
     return {model: (count, model in waiting) for model, count in answered.items()}
-
-
-def _children(pid: int) -> Iterator[int]:
-    """Of a process, whichever of its threads started them."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # of a thread that has ended
-            yield from map(int, children.read_text().split())
 
 
 def _model(stub: int) -> str:
@@ -112,3 +139,11 @@ def state_of(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return None
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

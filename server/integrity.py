@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from qafm.contract import ALPHA_FILE, MANIFEST_PARAMETER, QAFM, graph_path
-from qafm.errors import ServerFailed
+from qafm.errors import ContractMismatch, ServerFailed
 from qafm.files import sha256_of
 from qafm.manifest import Manifest, digest_of_arrays
 
 # As protobuf's text format writes an entry of `parameters`. Its escapes are those of a bytes literal in Python.
-_PARAMETER = re.compile(rf'key:\s*"{MANIFEST_PARAMETER}"\s*value\s*{{\s*string_value:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
+_KEY = rf'key\s*:\s*"{MANIFEST_PARAMETER}"'
+_PARAMETER = _KEY + r'\s*,?\s*value\s*:?\s*\{\s*string_value\s*:\s*("(?:[^"\\]|\\.)*")'
 
 
 def check_files(repository: Path) -> None:
@@ -59,5 +60,11 @@ def _digest(weights: Path) -> str | None:
 
 def _manifest(repository: Path) -> Manifest | None:
     config = repository / QAFM / "config.pbtxt"
-    found = _PARAMETER.search(config.read_text()) if config.is_file() else None
-    return Manifest.parse(ast.literal_eval(f"b{found[1]}").decode()) if found else None
+    text = config.read_text() if config.is_file() else ""
+    if not re.search(_KEY, text):
+        return None
+    found = re.search(_PARAMETER, text, re.DOTALL)
+    try:
+        return Manifest.parse(ast.literal_eval(f"b{found[1]}").decode() if found else "")
+    except (SyntaxError, ValueError) as error:
+        raise ContractMismatch(f"it is not written as protobuf's text format writes it: {error}") from error

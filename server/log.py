@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -31,8 +32,9 @@ class Log:
         elif self._path:
             try:
                 # Appended to, so that it can be cut while the server writes.
-                self._path.unlink(missing_ok=True)
-                self.file = self._path.open("a+b")
+                self.file = self._path.open("ab+")
+                if self._path.is_file():
+                    self.file.truncate(0)
             except OSError as error:
                 raise ServerFailed(
                     f"the log {self._path} cannot be written: {error.strerror}; name a file in a folder that is there"
@@ -50,10 +52,12 @@ class Log:
 
     def trim(self) -> None:
         """Begin anew where it has become too long; what is in a file with a name is then in NAME.1."""
-        if self.file is None or os.fstat(self.file.fileno()).st_size <= MOST_BYTES:
+        if self.file is None or os.fstat(self.file.fileno()).st_size <= MOST_BYTES:  # a pipe or a device has no size
             return
         if self._path:
-            shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
+            # A full disk is no reason to let it grow on, nor to stop serving.
+            with contextlib.suppress(OSError):
+                shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
         os.ftruncate(self.file.fileno(), 0)
 
     def close(self) -> None:

@@ -54,6 +54,8 @@ class Repository:
             check_files(self.folder)
         except ContractMismatch as error:
             raise ServerFailed(f"the manifest in {self.folder} cannot be read: {error}") from error
+        except OSError as error:
+            raise ServerFailed(f"{error.filename}: cannot be read: {error.strerror}") from error
 
     def build_plans(self) -> None:
         """Have the plans of the chosen variant built where they are missing or do not fit this machine.

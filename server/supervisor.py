@@ -61,8 +61,9 @@ def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop, daemon=True).start())
     threading.Thread(target=stop_when_stdin_closes, daemon=True).start()
     print(process.pid, flush=True)
-    # Without reaping: while the command stays a zombie, its id cannot belong to another group.
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    # Without reaping the command: while it stays a zombie, its id cannot belong to another group.
+    while (one := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)).si_pid != process.pid:
+        os.waitpid(one.si_pid, 0)  # an orphan of the command
     ended.set()
     _kill_group(process.pid)
     status = process.wait()

@@ -14,14 +14,14 @@ from pathlib import Path
 from types import TracebackType
 
 from qafm.contract import QAFM
-from qafm.errors import ServerFailed
+from qafm.errors import ContractMismatch, ServerFailed
 from server.command_line import command_line
 from server.endpoint import Endpoint, NoAnswer
 from server.health import GONE, Health, processes_of, state_of
 from server.installation import Installation, find_installation
+from server.known_answers import ask
 from server.log import TAIL_LINES, Log
 from server.ports import address_of, take_ports
-from server.probe import wrong_answers
 from server.repository import Repository, backend
 from server.supervisor import remove_shared_memory
 
@@ -177,8 +177,9 @@ class TritonServer:
         self._placeholders.close()
         if self._supervisor is not None:
             self._supervisor.stdin.close()
-            self._supervisor.wait()
-            self._forget()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # of one that is stopped itself
+                self._supervisor.wait(GRACE_S + 5)
+            self._kill()
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -234,10 +235,10 @@ class TritonServer:
 
     def _check_answers(self, timeout_s: float) -> None:
         try:
-            wrong = wrong_answers(Endpoint(self.http_url), timeout_s)
-        except NoAnswer as error:
+            asked = dict(ask(Endpoint(self.http_url), timeout_s))
+        except (NoAnswer, ContractMismatch) as error:
             raise self._failure(f"the Triton server is ready and describes nothing: {error}") from error
-        if wrong:
+        if wrong := [f"{ensemble}: {words}" for ensemble, said in asked.items() for words in said]:
             raise self._failure(
                 f"the server does not give the known answers of its manifest: {'; '.join(wrong)}. Its processor or "
                 "runtime computes otherwise than where the models were exported; export them here, or in a higher "
@@ -249,8 +250,16 @@ class TritonServer:
         self._placeholders.close()
         if self._supervisor is None:
             return
-        # One that ended by itself has killed the group, whose number may be another's by now.
-        if self._supervisor.poll() in (None, -signal.SIGKILL):
+        # One that ended by itself has ended the group too, whose number may be another's by now.
+        if self._supervisor.poll() in (None, *range(-signal.NSIG, 0)):
+            self._kill_group()
+        self._supervisor.stdin.close()
+        self._supervisor.stdout.close()
+        remove_shared_memory(self._shm_prefix)
+        self._supervisor = self.pid = None
+
+    def _kill_group(self) -> None:
+        if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         try:
@@ -258,17 +267,10 @@ class TritonServer:
         except subprocess.TimeoutExpired:  # it is stopped
             self._supervisor.kill()
             self._supervisor.wait()
-        # Where nobody waited for it, it may take a moment to give its ports back.
+        # Where nobody waits for a process, it may take a moment to give its ports back.
         deadline = time.monotonic() + GRACE_S
-        while state_of(self.pid) not in GONE and time.monotonic() < deadline:
+        while self.pid and state_of(self.pid) not in GONE and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        remove_shared_memory(self._shm_prefix)
-        self._supervisor.stdin.close()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._supervisor.stdout.close()
-        self._supervisor = self.pid = None
 
     def _failure(self, what: str) -> ServerFailed:
         tail = self.log_tail()

@@ -1,9 +1,9 @@
-"""`python -m bench.campaign REPOSITORY`: everything that may go wrong, for an hour.
+"""`python -m bench.campaign REPOSITORY`: what may go wrong, for an hour and a half.
 
-Broken pictures through the decoder and through a server, processes killed and stopped during an evaluation, requests
-that are given up, and an hour's load with one request in ten hostile. `--share` scales all of it. The seed is printed,
-and pictures that did harm are kept. Give it a repository with demo-size networks: with full-size ones the machine is
-busy with those. docs/reliability.md has what it showed.
+Broken pictures through the decoder and through a server, processes killed and stopped during an evaluation, a network
+that breaks off, requests that are given up, and an hour's load with one request in ten hostile. `--share` scales all of
+it. The seed is printed, and pictures that did harm are kept. Give it a repository with demo-size networks: with
+full-size ones the machine is busy with those. docs/reliability.md has what it showed.
 
 Exit status: 0 nothing was lost, 1 something was.
 """

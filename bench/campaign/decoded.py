@@ -46,6 +46,7 @@ def decode_broken(count: int, seed: int, findings: Path, console: Console) -> Co
     expected = {name: decode(data) for name, data in good.items()}
     neighbours = itertools.cycle(sorted(good))
     try:
+        decoder.decode(good["jpeg"])  # it is started, and costs no picture anything
         for words, data in track(
             itertools.islice(mutated(seed), count), "broken pictures", total=count, console=console
         ):

@@ -25,7 +25,7 @@ from client import ReidClient
 from client.evaluate import evaluate_dataset
 from client.report.report import Report
 from qafm.errors import QafmError
-from server.health import state_of
+from server.health import GONE, children_of, state_of
 
 KILLED, STOPPED = signal.SIGKILL, signal.SIGSTOP
 _LONGEST_S = 60.0
@@ -83,7 +83,7 @@ async def disturb(
     server: process id of the command, which is left alone. folder: for the reports.
     """
     generator, faults = random.Random(seed), Faults()
-    expected = await _evaluated(url, data, folder / "alone")
+    expected = await evaluated(url, data, folder / "alone")
     over = asyncio.Event()
     evaluation = asyncio.create_task(_evaluate_until(over, url, data, folder, expected, faults))
     kinds = [KILLED] * kills + [STOPPED] * stops
@@ -117,24 +117,32 @@ async def _evaluate_until(
     while not over.is_set():
         place = folder / f"disturbed-{faults.reports}"
         try:
-            report = await _evaluated(url, data, place)
+            report = await evaluated(url, data, place)
         except QafmError as error:
             faults.lost.append(str(error))
             continue
         faults.reports += 1
         faults.lost += [f"{image.path}: {image.reason}" for image in report.failed_images]
-        if report.metrics.summary() != expected.metrics.summary():
-            faults.differences.append(f"{place}: {report.metrics.summary()}, expected {expected.metrics.summary()}")
-        for name in ("query.npz", "gallery.npz"):
-            with np.load(folder / "alone" / name) as before, np.load(place / name) as now:
-                faults.differences += [
-                    f"{place / name}: {array} differs"
-                    for array in before.files
-                    if not np.array_equal(before[array], now[array])
-                ]
+        faults.differences += differences(expected, report, folder / "alone", place)
 
 
-async def _evaluated(url: str, data: Path, folder: Path) -> Report:
+def differences(expected: Report, report: Report, alone: Path, place: Path) -> list[str]:
+    """Where an evaluation differs from one that nothing came between, in its metrics or in any number of its files."""
+    found = []
+    if report.metrics.summary() != expected.metrics.summary():
+        found.append(f"{place}: {report.metrics.summary()}, expected {expected.metrics.summary()}")
+    for name in ("query.npz", "gallery.npz"):
+        with np.load(alone / name) as before, np.load(place / name) as now:
+            found += [
+                f"{place / name}: {array} differs"
+                for array in before.files
+                if not np.array_equal(before[array], now[array])
+            ]
+    return found
+
+
+async def evaluated(url: str, data: Path, folder: Path) -> Report:
+    """The report of a server, with a client that waits for it."""
     async with ReidClient(url, connect_timeout_s=_LONGEST_S, retry_s=_LONGEST_S) as client:
         return await evaluate_dataset(client, data, folder)
 
@@ -147,18 +155,16 @@ def _strike(server: int, number: signal.Signals, generator: random.Random) -> st
     pid = generator.choice(below)
     with suppress(OSError):
         name = _name(pid)
-        if state_of(pid) not in (None, "Z", "T"):
+        if state_of(pid) not in (*GONE, "T"):
             os.kill(pid, number)
             return name
     return None
 
 
 def _below(pid: int) -> Iterator[int]:
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, children.read_text().split()):
-                yield child
-                yield from _below(child)
+    for child in children_of(pid):
+        yield child
+        yield from _below(child)
 
 
 def _name(pid: int) -> str:

@@ -15,12 +15,14 @@ from bench.campaign.cancelled import cancel
 from bench.campaign.decoded import decode_broken
 from bench.campaign.faults import disturb, served
 from bench.campaign.hostile import load
+from bench.campaign.proxy import evaluate_through
 from bench.campaign.served import send_broken
 from synthetic.dataset import make_dataset
 from synthetic.recipe import Recipe
 
 DECODED, SERVED, CANCELLED = 100_000, 10_000, 10_000
 KILLS, STOPS, CROPS = 50, 20, 500
+EVALUATIONS = 5
 ROUNDS, MINUTES = 6, 5.0
 """Of load: so many minutes without and with hostile requests each."""
 RECOVERED_S = 15.0
@@ -82,11 +84,8 @@ def served_broken(campaign: Campaign) -> Outcome:
 
 def faults(campaign: Campaign) -> Outcome:
     """Processes of a server killed and stopped while it is evaluated."""
-    people = max(4, campaign.count(CROPS) // 5)
-    recipe = Recipe(train_identities=2, test_identities=people, images_per_identity=5, distractors=0, junk=0)
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        make_dataset(recipe, data)
+        data = _crops(campaign, Path(folder))
         found = _with_server(
             campaign,
             lambda server, url: disturb(
@@ -99,11 +98,26 @@ def faults(campaign: Campaign) -> Outcome:
         )
     away = np.array(found.away_s)
     summary = (
-        f"{sum(found.done.values())} faults, {found.reports} evaluations of about {5 * people} crops ended meanwhile; "
+        f"{sum(found.done.values())} faults, {found.reports} evaluations ended meanwhile; "
         f"answered again after {np.median(away):.1f} s in the median, {away.max():.1f} s at most"
     )
     late = [f"answered again only after {each:.1f} s" for each in away if each > RECOVERED_S]
     return Outcome(summary, [*found.lost, *found.differences, *late], vars(found) | {"done": dict(found.done)})
+
+
+def network(campaign: Campaign) -> Outcome:
+    """An evaluation through a network that stalls and breaks off."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = _crops(campaign, Path(folder))
+        found = _with_server(
+            campaign,
+            lambda server, url: evaluate_through(url, data, Path(folder), campaign.count(EVALUATIONS), campaign.seed),
+        )
+    summary = (
+        f"{found.reports} evaluations through a network that broke {found.done['broken off']} of "
+        f"{found.done['connections']} connections off and stalled {found.done['stalled']} times"
+    )
+    return Outcome(summary, [*found.lost, *found.differences], vars(found) | {"done": dict(found.done)})
 
 
 def cancelled(campaign: Campaign) -> Outcome:
@@ -158,9 +172,18 @@ PARTS: dict[str, Callable[[Campaign], Outcome]] = {
     "decoded": decoded,
     "served": served_broken,
     "faults": faults,
+    "network": network,
     "cancelled": cancelled,
     "load": hostile_load,
 }
+
+
+def _crops(campaign: Campaign, folder: Path) -> Path:
+    """A dataset to evaluate."""
+    people = max(4, campaign.count(CROPS) // 5)
+    data = folder / "data"
+    make_dataset(Recipe(train_identities=2, test_identities=people, images_per_identity=5, distractors=0, junk=0), data)
+    return data
 
 
 def _with_server(campaign: Campaign, attack: Callable[[int, str], object]) -> object:

@@ -14,12 +14,14 @@ import numpy as np
 
 from qafm.errors import InvalidImage, NotAvailable
 from qafm.images import MAX_BYTES, decode
-from qafm.serving.decoding_process import BEGUN, QUESTION, SHARED_BYTES, Answer
+from qafm.serving.decoding_process import BEGUN, QUESTION, SHARED_BYTES, UP, Answer
 
 CPU_S = 0.9
 """The time on a processor that one picture may take. One of twelve megapixels takes 0.2 to 0.6."""
 MEMORY_BYTES = 256 * 2**20
 """The memory that decoding may take, beside that of the process itself."""
+START_S = 60.0
+"""How long the process may take to start. Where this machine has no time for it, starting it again would not help."""
 WAIT_S = 5.0
 """After so long without an answer the process is replaced: it is stopped, or this machine has no time for it."""
 
@@ -44,6 +46,7 @@ class Decoder:
             raise
         self._descriptor = descriptor
         self._number = 0
+        self._up = False
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
 
@@ -91,6 +94,8 @@ class Decoder:
         """What the worker, or what keeps it, says of a picture; None where it was ended from outside."""
         if self._process is None:
             self._start()
+        if not self._up:
+            self._wait_until_up()
         self._number = self._number % (2**32 - 1) + 1
         self._shared[BEGUN.size : BEGUN.size + len(data)] = data
         try:
@@ -103,6 +108,13 @@ class Decoder:
             return None
         return answer if answer.signal in (0, signal.SIGPROF, *_CRASHES) else None
 
+    def _wait_until_up(self) -> None:
+        pipe = self._process.stdout.fileno()
+        if not select.select([pipe], [], [], START_S)[0]:
+            self._stop()
+            raise NotAvailable(f"the process that decodes did not start within {START_S:g} s")
+        self._up = Answer.read(pipe) == UP
+
     def _answer(self) -> Answer | None:
         pipe = self._process.stdout.fileno()
         while select.select([pipe], [], [], self._wait_s)[0]:
@@ -114,16 +126,20 @@ class Decoder:
         raise NotAvailable(f"the process that decodes gave no answer within {self._wait_s:g} s")
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                *(_python(), "-I", "-m", "qafm.serving.decoding_process"),
-                *map(str, (self._descriptor, self._cpu_s, self._memory_bytes)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            pass_fds=[self._descriptor],
-        )
+        self._up = False
+        try:
+            self._process = subprocess.Popen(
+                [
+                    *(_python(), "-I", "-m", "qafm.serving.decoding_process"),
+                    *map(str, (self._descriptor, self._cpu_s, self._memory_bytes)),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=[self._descriptor],
+            )
+        except OSError as error:  # no memory or process is left
+            raise NotAvailable(f"the process that decodes cannot be started: {error.strerror}") from error
 
     def _stop(self) -> None:
         process, self._process = self._process, None

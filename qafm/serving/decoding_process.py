@@ -22,6 +22,7 @@ import resource
 import signal
 import struct
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -71,10 +72,16 @@ class Answer:
         return cls(number, height, width, ended_by, os.read(pipe, length).decode() if length else "")
 
 
+UP = Answer(0)
+"""What the keeper says first: everything is loaded."""
+
+
 def main(descriptor: int, cpu_s: float, memory_bytes: int) -> None:
     """Keep a worker until nobody asks any more."""
     shared = mmap.mmap(descriptor, SHARED_BYTES)
     keeper = os.getpid()
+    warnings.simplefilter("ignore")  # of Pillow, about pictures: as many as somebody sends
+    os.write(sys.stdout.fileno(), UP.packed())
     while True:
         worker = os.fork()
         if not worker:
@@ -96,8 +103,10 @@ def _bound(keeper: int, memory_bytes: int) -> None:
     if os.getppid() != keeper:
         os._exit(0)
     memory = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE + memory_bytes
-    for name, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(name, (limit, limit))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = memory if most == resource.RLIM_INFINITY else min(memory, most)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _work(shared: mmap.mmap, cpu_s: float) -> None:

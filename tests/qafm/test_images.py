@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from qafm.contract import HEIGHT, WIDTH
+from qafm.encoded import MAX_PIXELS
 from qafm.errors import InvalidImage
-from qafm.images import MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode, resize
+from qafm.images import MAX_SIDE, MIN_SIDE, decode, resize
 from tests.support.bad_images import ACCEPTED, GOOD, REFUSED, encoded, picture
 
 

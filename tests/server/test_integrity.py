@@ -94,3 +94,20 @@ def test_a_manifest_that_cannot_be_read_is_an_error(repository):
         check_files(repository)
     with pytest.raises(ServerFailed, match="the manifest in .* cannot be read"):
         Repository(repository).check()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'parameters { key: "manifest", value: { string_value: "{}" } }',
+        'parameters < key: "manifest" value < string_value: "{}" > >',
+        'parameters { key: "manifest" value { string_value: "{\\xzz}" } }',
+    ],
+)
+def test_a_manifest_that_is_there_is_read_or_refused_and_never_passed_over(repository, written):
+    (repository / "qafm" / "config.pbtxt").write_text(written)
+    if "," in written:
+        check_files(repository)  # of format 1, without hashes
+    else:
+        with pytest.raises(ServerFailed, match="the manifest in .* cannot be read"):
+            Repository(repository).check()

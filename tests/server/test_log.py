@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,21 @@ def test_an_earlier_log_is_not_continued(tmp_path):
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ServerFailed, match=r"the log .*missing/server\.log cannot be written: No such file"):
         Log(tmp_path / "missing" / "server.log")
+
+
+def test_what_is_no_regular_file_is_written_and_stays():
+    log = Log("/dev/null")
+    os.write(log.file.fileno(), b"gone\n")
+    log.trim()
+    log.close()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_copy_that_cannot_be_made_does_not_let_it_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
+    log = Log(tmp_path / "log")
+    (tmp_path / "log.1").mkdir()
+    os.write(log.file.fileno(), b"many bytes, and more\n")
+    log.trim()
+    assert log.tail() == ""
+    log.close()

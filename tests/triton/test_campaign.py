@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rich.console import Console
 
@@ -9,12 +11,13 @@ from bench.campaign.parts import PARTS, Campaign
 
 pytestmark = pytest.mark.triton
 
-SHARES = {"decoded": 0.1, "served": 0.1, "faults": 0.1, "cancelled": 0.1, "load": 0.02}
+SHARES = {"decoded": 0.1, "served": 0.1, "faults": 0.1, "network": 0.2, "cancelled": 0.1, "load": 0.02}
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_nothing_is_lost(exported_repository, tmp_path, part):
     campaign = Campaign(exported_repository, SHARES[part], 20261126, tmp_path / "findings", Console(quiet=True))
     outcome = PARTS[part](campaign)
-    # How long is for a quiet machine to say.
-    assert [words for words in outcome.lost if "percentile" not in words] == [], outcome.summary
+    # How long things take is for a quiet machine to say.
+    lost = [words for words in outcome.lost if not re.search("percentile|only after|took|cost", words)]
+    assert lost == [], outcome.summary

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import queue
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -35,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Served:
     """`python -m server` on a repository: `process`, and its endpoints."""
 
-    def __init__(self, repository: Path) -> None:
+    def __init__(self, repository: Path, descriptors: int | None = None) -> None:
         ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "server", "--repository", str(repository), *ports],
@@ -43,6 +45,7 @@ class Served:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            preexec_fn=lambda: descriptors and _may_open(descriptors),
         )
         ready = self.process.stdout.readline()
         self.grpc_url, self.http_url = re.findall(r"127\.0\.0\.1:\d+", ready)[:2]
@@ -67,6 +70,11 @@ def served(exported_repository):
     yield started
     status, _ = started.stop()
     assert status == 0
+
+
+def _may_open(descriptors: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, most))
 
 
 def described(url: str) -> np.ndarray:
@@ -99,10 +107,10 @@ def test_a_process_that_is_killed_or_stopped_costs_seconds(served, broken, numbe
         with contextlib.suppress(IndexError, OSError, StopIteration):
             if set(before.values()).isdisjoint(served.processes().values()):
                 break
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 60
         time.sleep(0.05)
     np.testing.assert_array_equal(described(served.grpc_url), expected)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60, "seconds, on a machine that has nothing else to do"
     assert probe(Endpoint(served.http_url), 5)[0] == 0
 
 
@@ -135,6 +143,27 @@ def test_the_command_says_what_happened(exported_repository):
     assert served.stop() == (0, "")
 
 
+def test_a_command_beside_it_ends_as_it_ends_though_the_server_does_not_come_back(exported_repository, tmp_path):
+    repository = tmp_path / "models"
+    subprocess.run(["cp", "-r", exported_repository, repository], check=True)
+    script = (
+        f"rm {repository}/apn/1/model.onnx; parent=$PPID; "
+        "kill -9 $(pgrep -P $(pgrep -P $parent -f supervisor)); sleep 4; exit 7"
+    )
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "server", "--repository", str(repository)),
+            *("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--", "bash", "-c", script),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 7 and "no graph at" in errors and "Traceback" not in errors
+
+
 def test_it_can_be_stopped_while_it_starts_again(exported_repository):
     served = Served(exported_repository)
     server = served.processes()["the Triton server"]
@@ -142,6 +171,23 @@ def test_it_can_be_stopped_while_it_starts_again(exported_repository):
     served.process.stderr.readline()
     assert served.stop() == (0, "")
     assert not list(Path("/dev/shm").glob(f"qafm_{served.process.pid}_*"))
+
+
+def test_many_idle_connections_starve_nobody(exported_repository):
+    """More than a shell lets a process have: with none left Triton answers nobody, and fills the disk with its log."""
+    served = Served(exported_repository, descriptors=1024)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    try:
+        with contextlib.ExitStack() as connections:
+            host, port = served.http_url.split(":")
+            for _ in range(1500):
+                connections.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            assert Endpoint(served.http_url).get("/v2/health/ready") == b""
+            assert described(served.grpc_url).shape == (1000,)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert served.stop() == (0, "")
 
 
 def test_the_probe_of_a_healthy_server(triton_server, capsys):
@@ -154,17 +200,32 @@ def test_the_probe_where_there_is_no_server(capsys):
     assert "no answer from 127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_a_server_that_is_busy_is_not_broken(triton_server):
-    """Its queue is long: the probe is not answered in time, while others are."""
-    with grpc.InferenceServerClient(triton_server.grpc_url) as connection:
+def test_a_server_whose_queue_is_long_is_busy_and_one_that_answers_nothing_is_broken(exported_repository):
+    with (
+        TritonServer(exported_repository) as server,
+        grpc.InferenceServerClient(server.grpc_url) as connection,
+    ):
         image = grpc.InferInput("IMAGE", [8, 1], "BYTES")
         image.set_data_from_numpy(np.array([[GOOD]] * 8, dtype=object))
-        requests = [connection.async_infer("qafm", [image], lambda *_: None) for _ in range(6)]
-        time.sleep(0.3)
-        status, words = probe(Endpoint(triton_server.http_url), 1.5)
-        assert (status, "busy" in words) == (0, True), words
-        for request in requests:
-            request.cancel()
+        answers: queue.Queue = queue.Queue()
+        for _ in range(8):
+            connection.async_infer("qafm", [image], lambda result, error: answers.put(error))
+        answers.get(timeout=120)  # of the first: what is still waiting is answered one after the other
+        status, words = probe(Endpoint(server.http_url), 1.0)
+        # A fast machine may answer in time.
+        assert status == 0 and ("busy: " in words or "ready: " in words), words
+        assert [answers.get(timeout=120) for _ in range(7)] == [None] * 7
+        (pid,) = [pid for pid, name in processes_of(server.pid).items() if "iqa" in name]
+        os.kill(pid, signal.SIGSTOP)
+        status, words = probe(Endpoint(server.http_url), 2.0)
+        assert status == 1 and "qafm answers nothing" in words
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("url", ["localhost", "nonsense:port", "::1"])
+def test_the_probe_of_what_is_no_server_says_so(url, capsys):
+    assert main(["--url", url, "--timeout-s", "1"]) == 3
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_one_that_answers_otherwise_than_it_should_is_not_ready(exported_repository, tmp_path):

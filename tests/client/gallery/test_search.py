@@ -75,6 +75,16 @@ def test_the_page_has_the_pictures_in_it_and_none_from_elsewhere(tmp_path):
     assert page.read_text().count("no picture") == 6
 
 
+def test_a_page_reads_nothing_outside_the_folder_it_is_called_in(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    for path in (tmp_path / "outside.png", tmp_path / "here" / "inside.png"):
+        path.write_bytes(encoded(picture(), "PNG"))
+    monkeypatch.chdir(tmp_path / "here")
+    named = ["inside.png", "../outside.png", "../here/inside.png", str(tmp_path / "outside.png")]
+    write_page(Path("page.html"), Path("inside.png"), [Found(Path(name), 0.5) for name in named], None, Path())
+    assert len(sources_in(Path("page.html"))) == 3
+
+
 def test_kept_descriptors_are_searched_without_their_pictures(client, peer, folder, tmp_path):
     kept = Descriptors(
         one_hot(2, 1), np.array([5, 6]), np.array([1, 1]), np.array(["gallery/<x>.jpg", "gallery/y.jpg"])

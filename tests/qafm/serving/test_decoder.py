@@ -90,12 +90,12 @@ def test_one_that_is_killed_while_it_waits_is_replaced_and_nothing_is_lost(decod
 
 @pytest.mark.parametrize("stopped", ["worker", "keeper"])
 def test_one_that_is_stopped_is_replaced_after_a_while(stopped):
-    with closing(Decoder(wait_s=0.5)) as decoder:
+    with closing(Decoder(wait_s=2)) as decoder:
         decoder.decode(GOOD)
         keeper, worker = decoder.keeper, _worker(decoder)
         os.kill(worker if stopped == "worker" else keeper, signal.SIGSTOP)
         if stopped == "worker":  # a keeper does nothing while its worker lives
-            with pytest.raises(NotAvailable, match=r"no answer within 0\.5 s"):
+            with pytest.raises(NotAvailable, match="no answer within 2 s"):
                 decoder.decode(GOOD)
             assert _gone(keeper) and _gone(worker)
         assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
