@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -121,15 +122,16 @@ def _with_number(data: bytes, place: int, size: int, order: str, generator: rand
 # --- JPEG: segments of a marker, a length and a content
 
 
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd9]")
+_MOST_PIECES = 2000
+
+
 def _segments(data: bytes) -> list[tuple[int, int]]:
     """Start and end of each, the data of a scan with its head."""
     starts, place = [], 2
-    while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):
-        if data[place + 1] in (0x00, 0xFF) or 0xD0 <= data[place + 1] <= 0xD9:
-            place += 2 if data[place + 1] != 0xFF else 1
-            continue
-        starts.append(place)
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    while len(starts) < _MOST_PIECES and (found := _MARKER.search(data, place)):
+        starts.append(found.start())
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return list(zip(starts, [*starts[1:], len(data)], strict=True)) if starts else []
 
 
@@ -161,7 +163,7 @@ def _jpeg_scans(data: bytes, generator: random.Random) -> bytes:
 
 def _chunks(data: bytes) -> list[tuple[int, int]]:
     found, place = [], 8
-    while place + 12 <= len(data):
+    while len(found) < _MOST_PIECES and place + 12 <= len(data):
         stop = place + 12 + int.from_bytes(data[place : place + 4], "big")
         found.append((place, min(stop, len(data))))
         place = stop
@@ -199,7 +201,7 @@ def _png_rows(data: bytes, generator: random.Random) -> bytes:
 
 def _webp_chunks(data: bytes) -> list[tuple[int, int]]:
     found, place = [], 12
-    while place + 8 <= len(data):
+    while len(found) < _MOST_PIECES and place + 8 <= len(data):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
         found.append((place, min(place + 8 + size + size % 2, len(data))))
         place = found[-1][1]
@@ -232,5 +234,5 @@ def _moved(data: bytes, pieces: list[tuple[int, int]], generator: random.Random)
     start, stop = generator.choice(pieces)
     piece, rest = data[start:stop], data[:start] + data[stop:]
     place = min(generator.choice(pieces)[0], len(rest))
-    times = generator.choice((0, 1, 2, 2, 1000))
+    times = min(generator.choice((0, 1, 2, 2, 1000)), _MOST_BYTES // max(len(piece), 1))
     return rest[:place] + piece * times + rest[place:]

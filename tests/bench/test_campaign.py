@@ -32,8 +32,11 @@ def test_what_is_broken_was_good(name):
 
 
 def test_broken_pictures_are_the_same_for_a_seed_and_of_every_kind():
-    some = list(itertools.islice(mutated(7), 2000))
-    assert some == list(itertools.islice(mutated(7), 2000)) != list(itertools.islice(mutated(8), 2000))
+    def drawn(seed):
+        return [(said, hash(data)) for said, data in itertools.islice(mutated(seed), 400)]
+
+    some = drawn(7)
+    assert some == drawn(7) != drawn(8)
     words = Counter(word for said, _ in some for word in said.split())
     changes = {"bits", "cut", "slice", "run", "jpeg_number", "jpeg_piece", "jpeg_scans", "png_number", "png_piece"}
     assert {*changes, "png_rows", "webp_number", "webp_piece", "bmp_number"} <= words.keys()
@@ -97,7 +100,7 @@ def test_an_answer_that_is_wrong_late_or_no_refusal_is_a_finding():
 def test_a_random_process_below_a_command_is_struck_and_never_the_command():
     command = subprocess.Popen(["bash", "-c", "sleep 60 & sleep 61 & wait"])
     try:
-        while len(list(_below(command.pid))) < 2:
+        while [_name(pid) for pid in _below(command.pid)] != ["sleep", "sleep"]:
             pass
         assert command.pid not in set(_below(command.pid))
         assert _strike(command.pid, 9, random.Random(0)) == "sleep"
