@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def cpu_s(keeper: int) -> float:
     children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
     ended = Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[13:15]
     running = [Path(f"/proc/{pid}/schedstat").read_text().split()[0] for pid in (keeper, *children)]
-    return sum(map(int, running)) / 1e9 + sum(map(int, ended)) / 100
+    return sum(map(int, running)) / 1e9 + sum(map(int, ended)) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_of(pid: int, which: str) -> int:

@@ -52,7 +52,7 @@ class Decoder:
 
     @property
     def keeper(self) -> int:
-        """Process id of what keeps the worker."""
+        """Process id of what keeps the worker, which is started where it is gone."""
         if self._process is None:
             self._start()
         return self._process.pid

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.campaign.decoded import cpu_s, memory_of
 from qafm.errors import InvalidImage, NotAvailable
 from qafm.images import decode
 from qafm.serving import decoder as module
@@ -49,11 +50,11 @@ def test_of_a_damaged_file_too(decoder, position, value, length):
 def test_a_hostile_file_costs_under_a_second_and_300_megabytes(decoder, name):
     make, why = REFUSED_BY_STRUCTURE[name]
     data, keeper = make(), decoder.keeper
-    before = _cpu_s(keeper)
+    before = cpu_s(keeper)
     with pytest.raises(InvalidImage, match=why):
         decoder.decode(data)
-    assert _cpu_s(keeper) - before < 1
-    assert _peak_bytes(keeper) < 300e6
+    assert cpu_s(keeper) - before < 1
+    assert memory_of(_worker(decoder), "VmHWM") < 300e6
     assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
 
 
@@ -61,7 +62,7 @@ def test_a_hostile_file_costs_under_a_second_and_300_megabytes(decoder, name):
 def test_the_largest_picture_is_described_in_bounded_memory(decoder, make):
     data = make(*SIDE)
     assert _outcome(decoder.decode, data) == _outcome(decode, data)
-    assert _peak_bytes(decoder.keeper) < 300e6
+    assert memory_of(_worker(decoder), "VmHWM") < 300e6
 
 
 def test_a_picture_that_takes_too_long_is_stopped_by_the_kernel():
@@ -144,21 +145,6 @@ def _outcome(decoding, data):
 def _worker(decoder: Decoder) -> int:
     _wait_until(lambda: decoder.worker)
     return decoder.worker
-
-
-def _cpu_s(keeper: int) -> float:
-    """Of a keeper's workers, those that have ended among them."""
-    ticks = 0
-    for pid in (keeper, *map(int, Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split())):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15] if pid == keeper else fields[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_bytes(keeper: int) -> int:
-    worker = int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
-    line = next(line for line in Path(f"/proc/{worker}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def _wait_until(condition, timeout_s: float = 10.0) -> None:
