@@ -11,7 +11,7 @@ from bench.campaign.parts import PARTS, Campaign
 
 pytestmark = pytest.mark.triton
 
-SHARES = {"decoded": 0.1, "served": 0.1, "faults": 0.1, "network": 0.2, "cancelled": 0.1, "load": 0.02}
+SHARES = {"decoded": 0.05, "served": 0.05, "faults": 0.06, "network": 0.1, "cancelled": 0.05, "load": 0.01}
 
 
 @pytest.mark.parametrize("part", PARTS)
