@@ -20,7 +20,7 @@ from qafm.drawn_picture import drawn_picture
 from qafm.manifest import Manifest
 
 KNOWN_ANSWER = "known_answer"
-"""Its place in a manifest: by ensemble and output, the values as float16 in base64."""
+"""Its place in a manifest: by ensemble and output, the values as float16 in URL-safe base64."""
 KEPT = (DESCRIPTOR.name, ALPHA.name, IDENTIFIABILITY.name)
 
 
@@ -55,7 +55,7 @@ def encoded_picture() -> bytes:
 def known_answer(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, str]]:
     """What a manifest keeps. answers: by ensemble, its outputs for the picture, each [1, *dims]."""
     return {
-        ensemble: {name: base64.b64encode(outputs[name].astype("<f2").tobytes()).decode() for name in KEPT}
+        ensemble: {name: base64.urlsafe_b64encode(outputs[name].astype("<f2").tobytes()).decode() for name in KEPT}
         for ensemble, outputs in answers.items()
     }
 
@@ -96,4 +96,4 @@ def _precision(manifest: Manifest, ensemble: str) -> str:
 
 
 def _values(text: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), "<f2").astype(np.float64)
+    return np.frombuffer(base64.urlsafe_b64decode(text), "<f2").astype(np.float64)

@@ -91,7 +91,8 @@ def test_one_look_makes_no_views_and_asks_no_iqa(connection, ensemble, asked):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_server_reports_the_contract(connection, name):
     metadata = connection.get_model_metadata(name)
-    for reported, expected in ((metadata.inputs, MODELS[name].inputs), (metadata.outputs, served_outputs(name))):
+    inputs = (*MODELS[name].inputs, *MODELS[name].optional_inputs)
+    for reported, expected in ((metadata.inputs, inputs), (metadata.outputs, served_outputs(name))):
         assert [(t.name, t.datatype, list(t.shape)) for t in reported] == [
             (t.name, t.wire_dtype, [-1, *t.dims]) for t in expected
         ]
