@@ -211,10 +211,8 @@ class ReidClient:
             async with slots:
                 try:
                     return image, await self.describe(image, alpha, ensemble=ensemble)
-                except RequestRefused:
-                    raise
                 except (InvalidImage, RequestFailed) as error:
-                    if return_errors:
+                    if return_errors and not isinstance(error, RequestRefused):
                         return image, error
                     raise
 

@@ -31,4 +31,4 @@ def ask(endpoint: Endpoint, timeout_s: float) -> Iterator[tuple[str, list[str]]]
             if endpoint.answered(ensemble) > before:
                 raise Busy(f"{ensemble} answers others") from error
             raise Late(f"{ensemble} answers nothing: {error}") from error
-        yield ensemble, differences(manifest, ensemble, answer)
+        yield ensemble, [f"{ensemble}: {words}" for words in differences(manifest, ensemble, answer)]

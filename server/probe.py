@@ -35,7 +35,7 @@ def probe(endpoint: Endpoint, timeout_s: float) -> tuple[int, str]:
         return 0, f"busy: {endpoint.address}: {error}"
     except (NoAnswer, ContractMismatch) as error:
         return 1, f"{endpoint.address}: {error}"
-    if wrong := [f"{ensemble}: {words}" for ensemble, said in asked.items() for words in said]:
+    if wrong := [words for said in asked.values() for words in said]:
         return 1, f"wrong: {endpoint.address} serves what it was not made for: {'; '.join(wrong)}"
     if not asked:
         return 0, f"ready: {endpoint.address}, whose manifest knows no answers; export the run again to have them asked"

@@ -110,7 +110,7 @@ class TritonServer:
 
     def _start(self) -> None:
         installation = find_installation()
-        addresses = {endpoint: address_of(host) for endpoint, host in self._hosts.items()}
+        addresses = self._addresses()
         # Before the plans: a port that is taken is said at once, not after minutes.
         self._ports = take_ports(addresses, self._ports, self._placeholders)
         self.repository.build_plans()
@@ -165,7 +165,7 @@ class TritonServer:
         self._kill()
         with contextlib.ExitStack() as held:
             try:
-                take_ports({endpoint: address_of(host) for endpoint, host in self._hosts.items()}, self._ports, held)
+                take_ports(self._addresses(), self._ports, held)
             finally:
                 time.sleep(pause_s)
         self.repository.check()
@@ -208,6 +208,10 @@ class TritonServer:
     ) -> None:
         self.stop()
 
+    def _addresses(self) -> dict[str, str]:
+        """By endpoint, as numbers."""
+        return {endpoint: address_of(host) for endpoint, host in self._hosts.items()}
+
     def _url(self, endpoint: str) -> str:
         host = self._hosts[endpoint]
         return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{self._ports[endpoint]}"
@@ -238,7 +242,7 @@ class TritonServer:
             asked = dict(ask(Endpoint(self.http_url), timeout_s))
         except (NoAnswer, ContractMismatch) as error:
             raise self._failure(f"the Triton server is ready and describes nothing: {error}") from error
-        if wrong := [f"{ensemble}: {words}" for ensemble, said in asked.items() for words in said]:
+        if wrong := [words for said in asked.values() for words in said]:
             raise self._failure(
                 f"the server does not give the known answers of its manifest: {'; '.join(wrong)}. Its processor or "
                 "runtime computes otherwise than where the models were exported; export them here, or in a higher "
