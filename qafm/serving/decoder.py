@@ -117,13 +117,13 @@ class Decoder:
 
     def _answer(self) -> Answer | None:
         pipe = self._process.stdout.fileno()
-        while select.select([pipe], [], [], self._wait_s)[0]:
-            answer = Answer.read(pipe)
-            # One of an earlier number is of a worker that was ended when it had nothing to do.
-            if answer is None or answer.number == self._number:
-                return answer
-        self._stop()
-        raise NotAvailable(f"the process that decodes gave no answer within {self._wait_s:g} s")
+        if not select.select([pipe], [], [], self._wait_s)[0]:
+            self._stop()
+            raise NotAvailable(f"the process that decodes gave no answer within {self._wait_s:g} s")
+        answer = Answer.read(pipe)
+        # One of an earlier number is of a worker that was ended when it had nothing to do. Nobody knows whether it took
+        # this question with it: a process that is killed in a read may have emptied its pipe.
+        return answer if answer and answer.number == self._number else None
 
     def _start(self) -> None:
         self._up = False

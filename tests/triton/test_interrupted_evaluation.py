@@ -140,7 +140,9 @@ def test_ctrl_c_waits_for_what_was_sent_and_leaves_the_server_alive(triton_serve
         wait_for(tmp_path, images)
         process.send_signal(signal.SIGINT)
         code, _ = ended(process)
-        assert code == -signal.SIGINT and triton_server.running and triton_server.pid == pid
+        # As a shell says it, by the command itself or by the interpreter.
+        assert code in (128 + signal.SIGINT, -signal.SIGINT), code
+        assert triton_server.running and triton_server.pid == pid
     code, errors = ended(start(triton_server, dataset, tmp_path))
     assert code == 0 and known(errors) >= 5
     assert result(tmp_path) == undisturbed

@@ -89,6 +89,24 @@ def test_one_that_is_killed_while_it_waits_is_replaced_and_nothing_is_lost(decod
     assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
 
 
+def test_a_question_that_went_with_a_worker_that_was_killed_is_asked_again(decoder):
+    """A process that is killed in a read may have emptied its pipe: whether it had is seen by nobody."""
+    worker, written = _worker(decoder), os.write
+    os.kill(worker, signal.SIGSTOP)
+
+    def taken(pipe: int, question: bytes) -> int:
+        """The question is taken out of the pipe again, and its worker killed."""
+        written(pipe, question)
+        with Path(f"/proc/self/fd/{pipe}").open("rb", buffering=0) as other:
+            other.read(len(question))
+        os.kill(worker, signal.SIGKILL)
+        return len(question)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.os, "write", lambda *question: patch.undo() or taken(*question))
+        assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
+
+
 @pytest.mark.parametrize("stopped", ["worker", "keeper"])
 def test_one_that_is_stopped_is_replaced_after_a_while(stopped):
     with closing(Decoder(wait_s=2)) as decoder:
