@@ -18,7 +18,7 @@ from rich.progress import Progress
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bench.campaign.cancelled import request_of
-from bench.campaign.faults import tritonserver_of
+from bench.campaign.command import Served
 from bench.campaign.mutation import good_pictures, mutated
 from bench.soak import memory_of_all
 from client import ReidClient
@@ -58,11 +58,11 @@ class State:
 
 
 async def load(
-    url: str, server: int, minutes: float, rounds: int, seed: int, console: Console
+    server: Served, minutes: float, rounds: int, seed: int, console: Console
 ) -> tuple[list[tuple[Load, Load]], list[State]]:
     """Load `qafm_fast` for so many minutes without and then with hostile requests, in turns.
 
-    server: process id of the command that serves. Returns both phases of each round, and the state after each round.
+    Returns both phases of each round, and the state after each round.
     """
     phases, states = [], [state_of_server(server)]
     with Progress(console=console) as progress:
@@ -70,7 +70,7 @@ async def load(
         for number in range(rounds):
             pair = []
             for hostile in (False, True):
-                pair.append(await _phase(url, 60 * minutes, [seed, number] if hostile else None))
+                pair.append(await _phase(server.grpc_url, 60 * minutes, [seed, number] if hostile else None))
                 progress.advance(task)
             phases.append((pair[0], pair[1]))
             states.append(state_of_server(server))
@@ -200,14 +200,13 @@ class Attacks:
         return request
 
 
-def state_of_server(server: int) -> State:
-    """server: process id of the command that serves."""
-    server = tritonserver_of(server)
+def state_of_server(server: Served) -> State:
+    pid = server.tritonserver
     regions = Path("/dev/shm").glob("qafm_*")
     return State(
-        memory=memory_of_all(server),
+        memory=memory_of_all(pid),
         shared_memory=sum(region.stat().st_blocks * 512 for region in regions),
-        descriptors=len(list(Path(f"/proc/{server}/fd").iterdir())),
+        descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
     )
 
 

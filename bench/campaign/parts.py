@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
 
 from bench.campaign.cancelled import cancel
+from bench.campaign.clock import evaluate_meanwhile, has_compiler
+from bench.campaign.command import Served, served
 from bench.campaign.decoded import decode_broken
-from bench.campaign.faults import disturb, served
+from bench.campaign.faults import disturb
 from bench.campaign.hostile import load
+from bench.campaign.malformed import send_malformed
 from bench.campaign.proxy import evaluate_through
+from bench.campaign.scarce import (
+    Scarce,
+    client_without_disk,
+    own_mounts_allowed,
+    without_descriptors,
+    without_disk,
+    without_shared_memory,
+)
 from bench.campaign.served import send_broken
 from synthetic.dataset import make_dataset
 from synthetic.recipe import Recipe
 
-DECODED, SERVED, CANCELLED = 100_000, 10_000, 10_000
+Found = TypeVar("Found")
+
+DECODED, SERVED, CANCELLED, MALFORMED = 100_000, 10_000, 10_000, 10_000
 KILLS, STOPS, CROPS = 50, 20, 500
 EVALUATIONS = 5
+SCARCE_S = 30.0
 ROUNDS, MINUTES = 6, 5.0
 """Of load: so many minutes without and with hostile requests each."""
 RECOVERED_S = 15.0
@@ -71,8 +86,8 @@ def served_broken(campaign: Campaign) -> Outcome:
     """Broken pictures through a server, with good ones beside them."""
     answers = _with_server(
         campaign,
-        lambda server, url: send_broken(
-            url, campaign.count(SERVED), campaign.seed, campaign.findings, campaign.console
+        lambda server: send_broken(
+            server.grpc_url, campaign.count(SERVED), campaign.seed, campaign.findings, campaign.console
         ),
     )
     summary = (
@@ -88,8 +103,8 @@ def faults(campaign: Campaign) -> Outcome:
         data = _crops(campaign, Path(folder))
         found = _with_server(
             campaign,
-            lambda server, url: disturb(
-                *(server, url, data, Path(folder)),
+            lambda server: disturb(
+                *(server, data, Path(folder)),
                 kills=campaign.count(KILLS),
                 stops=campaign.count(STOPS),
                 seed=campaign.seed,
@@ -111,7 +126,9 @@ def network(campaign: Campaign) -> Outcome:
         data = _crops(campaign, Path(folder))
         found = _with_server(
             campaign,
-            lambda server, url: evaluate_through(url, data, Path(folder), campaign.count(EVALUATIONS), campaign.seed),
+            lambda server: evaluate_through(
+                server.grpc_url, data, Path(folder), campaign.count(EVALUATIONS), campaign.seed
+            ),
         )
     summary = (
         f"{found.reports} evaluations through a network that broke {found.done['broken off']} of "
@@ -124,7 +141,7 @@ def cancelled(campaign: Campaign) -> Outcome:
     """Requests that are given up, and a good one after them."""
     found = _with_server(
         campaign,
-        lambda server, url: cancel(url, campaign.count(CANCELLED), campaign.seed, campaign.console),
+        lambda server: cancel(server.grpc_url, campaign.count(CANCELLED), campaign.seed, campaign.console),
     )
     summary = (
         f"{found.requests:,} requests cancelled or late, {found.answered:,} of them answered before, "
@@ -140,7 +157,7 @@ def hostile_load(campaign: Campaign) -> Outcome:
     minutes = MINUTES * ROUNDS * campaign.share / rounds
     phases, states = _with_server(
         campaign,
-        lambda server, url: load(url, server, minutes, rounds, campaign.seed, campaign.console),
+        lambda server: load(server, minutes, rounds, campaign.seed, campaign.console),
     )
     slower = [beside.p99_s / alone.p99_s for alone, beside in phases]
     good = sum(phase.good for pair in phases for phase in pair)
@@ -168,12 +185,71 @@ def hostile_load(campaign: Campaign) -> Outcome:
     return Outcome(summary, lost, numbers)
 
 
+def malformed(campaign: Campaign) -> Outcome:
+    """Malformed HTTP, and a good picture beside it."""
+    found = _with_server(
+        campaign,
+        lambda server: send_malformed(server, campaign.count(MALFORMED), campaign.seed, campaign.console),
+    )
+    summary = (
+        f"{found.requests:,} malformed requests over HTTP and {found.good:,} good ones between them, and the server "
+        f"{'ended' if found.ended else 'lived on'}; answered {found.deep_s:.1f} s after JSON nested a million deep"
+    )
+    ended = ["the server ended"] if found.ended else []
+    late = [f"answered again only after {found.deep_s:.1f} s"] if found.deep_s > RECOVERED_S else []
+    return Outcome(summary, [*found.lost, *ended, *late], vars(found) | {"said": dict(found.said)})
+
+
+def scarce(campaign: Campaign) -> Outcome:
+    """Shared memory, disk and descriptors that run out, and come back."""
+    seconds = max(4.0, SCARCE_S * campaign.share)
+    kinds: dict[str, Callable[[Path, Path, float], Coroutine[Any, Any, Scarce]]] = {"descriptors": without_descriptors}
+    if own_mounts_allowed():
+        kinds |= {"shared memory": without_shared_memory, "disk": without_disk}
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            name: asyncio.run(attack(campaign.repository, Path(folder), seconds)) for name, attack in kinds.items()
+        }
+        evaluation = []
+        if own_mounts_allowed():
+            data = _crops(campaign, Path(folder))
+            evaluation = _with_server(campaign, lambda server: client_without_disk(server.grpc_url, data, Path(folder)))
+    summary = "; ".join(
+        f"without {name} {each.answered} good requests answered, {each.failed} not, one after it in {each.back_s:.1f} s"
+        for name, each in found.items()
+    )
+    summary += "" if own_mounts_allowed() else "; mounts are not allowed here: nothing else was tried"
+    lost = [f"without {name}: {words}" for name, each in found.items() for words in each.lost]
+    lost += [f"without {name}: {each.wrong} described otherwise" for name, each in found.items() if each.wrong]
+    lost += [
+        f"without {name}: answered again only after {each.back_s:.1f} s"
+        for name, each in found.items()
+        if each.back_s > RECOVERED_S
+    ]
+    numbers: dict[str, object] = {name: asdict(each) for name, each in found.items()}
+    return Outcome(summary, [*lost, *(f"a client without disk: {words}" for words in evaluation)], numbers)
+
+
+def clock(campaign: Campaign) -> Outcome:
+    """Clocks that jump during an evaluation."""
+    if not has_compiler():
+        return Outcome("not tried: there is no C compiler here (cc)", [], {})
+    with tempfile.TemporaryDirectory() as folder:
+        data = _crops(campaign, Path(folder))
+        attack = evaluate_meanwhile(campaign.repository, data, Path(folder), campaign.count(EVALUATIONS), campaign.seed)
+        found = asyncio.run(attack)
+    return Outcome(f"{found.jumps} jumps of the clock during evaluations", found.differences, asdict(found))
+
+
 PARTS: dict[str, Callable[[Campaign], Outcome]] = {
     "decoded": decoded,
     "served": served_broken,
     "faults": faults,
     "network": network,
     "cancelled": cancelled,
+    "malformed": malformed,
+    "scarce": scarce,
+    "clock": clock,
     "load": hostile_load,
 }
 
@@ -186,7 +262,7 @@ def _crops(campaign: Campaign, folder: Path) -> Path:
     return data
 
 
-def _with_server(campaign: Campaign, attack: Callable[[int, str], object]) -> object:
-    """What an attack on a server comes to: it is given the process id of the command, and the gRPC endpoint."""
-    with tempfile.NamedTemporaryFile() as log, served(campaign.repository, Path(log.name)) as (server, url):
-        return asyncio.run(attack(server, url))
+def _with_server(campaign: Campaign, attack: Callable[[Served], Coroutine[Any, Any, Found]]) -> Found:
+    """What an attack on a server comes to."""
+    with tempfile.NamedTemporaryFile() as log, served(campaign.repository, Path(log.name)) as server:
+        return asyncio.run(attack(server))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import random
 import subprocess
+import sys
+import textwrap
+import time
 import zlib
 from collections import Counter
 from types import SimpleNamespace
@@ -17,9 +21,13 @@ from rich.console import Console
 
 from bench.campaign import decoded, mutation, served
 from bench.campaign.cancelled import request_of
-from bench.campaign.faults import _below, _name, _strike
+from bench.campaign.clock import has_compiler, move, moved_clock
+from bench.campaign.command import below, name_of
+from bench.campaign.faults import strike
 from bench.campaign.hostile import Attacks
+from bench.campaign.malformed import Questions, _http
 from bench.campaign.mutation import good_pictures, mutated
+from bench.campaign.scarce import _with_small, own_mounts_allowed
 from qafm.errors import RequestFailed
 from qafm.images import decode
 
@@ -100,18 +108,18 @@ def test_an_answer_that_is_wrong_late_or_no_refusal_is_a_finding():
 def test_a_random_process_below_a_command_is_struck_and_never_the_command():
     command = subprocess.Popen(["bash", "-c", "sleep 60 & sleep 61 & wait"])
     try:
-        while [_name(pid) for pid in _below(command.pid)] != ["sleep", "sleep"]:
+        while [name_of(pid) for pid in below(command.pid)] != ["sleep", "sleep"]:
             pass
-        assert command.pid not in set(_below(command.pid))
-        assert _strike(command.pid, 9, random.Random(0)) == "sleep"
-        while len(list(_below(command.pid))) > 1:
+        assert command.pid not in set(below(command.pid))
+        assert strike(command.pid, 9, random.Random(0)) == "sleep"
+        while len(list(below(command.pid))) > 1:
             pass
-        assert command.poll() is None and _name(os.getpid()).startswith("python")
+        assert command.poll() is None and name_of(os.getpid()).startswith("python")
     finally:
-        for pid in (*_below(command.pid), command.pid):
+        for pid in (*below(command.pid), command.pid):
             os.kill(pid, 9)
         command.wait()
-    assert _strike(command.pid, 9, random.Random(0)) is None
+    assert strike(command.pid, 9, random.Random(0)) is None
 
 
 def test_hostile_requests_are_of_every_kind_and_say_what_came_back():
@@ -130,3 +138,65 @@ def test_hostile_requests_are_of_every_kind_and_say_what_came_back():
     assert set(found) == {f"{kind}: answered" for kind in (*kinds, "inner_model")}
     good = request_of(good_pictures()["jpeg"])
     assert len(asked) == 300 and good not in asked
+
+
+def test_malformed_requests_are_the_same_for_a_seed_and_of_every_kind():
+    def drawn(seed):
+        questions = Questions(seed)
+        return [questions.one() for _ in range(500)]
+
+    some = drawn(3)
+    assert some == drawn(3) != drawn(4)
+    assert len({kind for kind, _ in some}) == 12
+    whole, tensor = Questions(3)._whole()
+    good = _http(json.dumps(whole).encode(), tensor)
+    assert good.count(b"\r\n\r\n") == 1 and sum(question == good for _, question in some) < 25
+
+
+def test_a_disk_is_full_and_then_is_not(tmp_path):
+    script = f"""
+        import errno, sys
+        from pathlib import Path
+        from bench.campaign.scarce import _full
+        place = Path({str(tmp_path)!r})
+        with _full(place):
+            try:
+                (place / "more").write_bytes(bytes(5000))
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+            else:
+                sys.exit("there was room")
+        (place / "more").write_bytes(bytes(5000))
+    """
+    if not own_mounts_allowed():
+        pytest.skip("mounts are not allowed here")
+    before = _with_small(str(tmp_path), "1m")
+    subprocess.run([*before, sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
+@pytest.mark.parametrize("days", [-30, 0, 400])
+def test_the_clock_that_jumps_is_that_of_the_calendar_alone(tmp_path, days):
+    script = """
+        import queue, threading, time
+        print(time.time())
+        begun = time.monotonic()
+        time.sleep(0.1)
+        threading.Event().wait(0.1)
+        try:
+            queue.Queue().get(timeout=0.1)
+        except queue.Empty:
+            print(time.monotonic() - begun)
+    """
+    environment = moved_clock(tmp_path)
+    move(tmp_path, days * 86_400)
+    said = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    ).stdout
+    now, waited = map(float, said.split())
+    assert abs(now - time.time() - days * 86_400) < 60 and 0.3 <= waited < 5

@@ -11,7 +11,10 @@ from bench.campaign.parts import PARTS, Campaign
 
 pytestmark = pytest.mark.triton
 
-SHARES = {"decoded": 0.05, "served": 0.05, "faults": 0.06, "network": 0.1, "cancelled": 0.05, "load": 0.01}
+SHARES = {
+    **{"decoded": 0.05, "served": 0.05, "faults": 0.06, "network": 0.1, "cancelled": 0.05},
+    **{"malformed": 0.05, "scarce": 0.05, "clock": 0.05, "load": 0.01},
+}
 
 
 @pytest.mark.parametrize("part", PARTS)
