@@ -42,7 +42,7 @@ from bench.peers import Bfloat16Pipeline, PaperPipeline
 from client import ReidClient
 from client.load import find_perf_analyzer, load_test
 from export.pipelines import OnnxPipeline, Pipeline
-from export.precision import write_int8
+from export.reduced import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
 from export.variants import OPENVINO

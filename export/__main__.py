@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from export.precision import parse_precisions
-from export.quality_check import spoil
-from export.repository import DEFAULT_REPOSITORY, install
-from export.samples import load_data, load_samples
-from export.tables import print_gates
-from qafm.datasets.degradations import undegraded
-from qafm.errors import ExportRefused, InvalidDataset, InvalidSettings, QafmError
-from qafm.files import sha256_of
-from train.checkpoint import DATA_FILE, checkpoint_path, load_networks, load_run_settings
-from train.quality.spoilt import Spoilt
-from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted
+from qafm.errors import ExportRefused, QafmError
+
+# PyTorch and ONNX take seconds to load: what needs them is imported where the work begins, and not for `--help`.
 
 
 def main(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run (`python -m train`).", show_default=False)],
     repository: Annotated[
         Path, typer.Option(help="Folder for the model repository; an earlier one is replaced.")
-    ] = DEFAULT_REPOSITORY,
+    ] = Path("build/model_repository"),
     best: Annotated[
         bool, typer.Option("--best", help="The joint stage's epoch with the best validation mAP, not its last.")
     ] = False,
@@ -53,79 +45,21 @@ def main(
     console = Console()
     try:
         precisions = parse_precisions(precision)
-        if best and load_run_settings(run).refits:
-            raise InvalidSettings(f"{run}: nothing is validated in a refit, so no epoch is the best; leave --best away")
-        spoilt = _spoilt(run, data, console)
-        # What one look says is served only where it was judged.
-        networks = load_networks(run, best=best, quality=bool(spoilt))
-        if warning := unfitted(run, best=best):
-            console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
-        reduced = any(chosen != "fp32" for chosen in precisions.values())
-        manifest = install(
-            networks,
-            repository,
-            origin_of(run, best=best, flip=flip),
-            weighting=load_fitted_weighting(run),
-            utility=load_utility(run),
-            diagnosis=load_diagnosis(run),
-            precisions=precisions,
-            samples=load_samples(run, data) if reduced else None,
-            spoilt=spoilt,
-            tensorrt=tensorrt,
+        from export.run import export_run
+
+        export_run(
+            *(run, repository),
+            best=best,
             flip=flip,
+            precisions=precisions,
+            data=data,
+            tensorrt=tensorrt,
             console=console,
         )
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ExportRefused) else 2)
-    print_gates(manifest.content, console)
     console.print(f"[green]installed[/] {repository}; next: python -m server", soft_wrap=True)
-
-
-def _spoilt(run: Path, data: Path | None, console: Console) -> list[Spoilt]:
-    """The pictures that quality is checked on; none where nobody named the data and it is no longer where it was."""
-    try:
-        loaded = load_data(run, data)
-    except (InvalidDataset, InvalidSettings) as error:
-        if data:
-            raise
-        console.print(
-            f"[yellow]warning:[/] no qafm_fast, and what quality tells is not checked: {escape(str(error))}",
-            soft_wrap=True,
-        )
-        return []
-    return spoil(undegraded(loaded.held_out, loaded.folder), load_run_settings(run).seed)
-
-
-def origin_of(run: Path, *, best: bool = False, flip: bool = False) -> dict[str, Any]:
-    """Where exported networks come from: settings, data, the hashes of the checkpoints, and whether each picture is
-    described together with its mirror image. No folders of this machine: a manifest is shown to whoever asks the
-    server."""
-    settings = load_run_settings(run).model_dump(mode="json")
-    data = json.loads((run / DATA_FILE).read_text())
-    return {
-        "run": run.resolve().name,
-        "settings": settings
-        | {"weights": _weights(settings["weights"])}
-        | {name: Path(settings[name]).name for name in ("fine_tunes", "refits") if settings[name]},
-        "data": {key: value for key, value in data.items() if key != "folder"},
-        "checkpoints": {
-            path.name: sha256_of(path)
-            for path in (checkpoint_path(run, "iqa"), checkpoint_path(run, "joint", best=best))
-        },
-        "flip": flip,
-    }
-
-
-def _weights(setting: str) -> str:
-    """What the trunks started from: a word, or a file by its content, or by its name where it is no longer there."""
-    if setting in ("imagenet", "none"):
-        return setting
-    path = Path(setting)
-    try:
-        return f"file:{sha256_of(path)}"
-    except OSError:
-        return path.name
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from export.identity import manifest_of, write_manifest
 from export.openvino import Reference, check_openvino
 from export.parity import TOLERANCES, check_parity
 from export.pipelines import OnnxPipeline, Pipeline, Remembered, TorchPipeline
-from export.precision import Dialect, Precision, write_float16, write_int8
+from export.precision import Precision
 from export.quality_check import check_quality, look
+from export.reduced import Dialect, write_float16, write_int8
 from export.samples import Samples, calibration_inputs
 from export.variants import OPENVINO, leave_out_variant, write_variants
 from qafm.contract import (
@@ -48,7 +49,6 @@ from train.networks import Networks
 from train.quality.spoilt import Spoilt
 
 TEMPLATE = Path(str(importlib.resources.files("model_repository")))
-DEFAULT_REPOSITORY = Path("build/model_repository")
 NOT_SERVED = shutil.ignore_patterns("__init__.py", "__pycache__")
 """What makes the template a package, and is no model."""
 

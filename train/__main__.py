@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from qafm.errors import InvalidSettings, QafmError, TrainingFailed
-from train.checkpoint import load_run_settings
-from train.pipeline import train
 from train.presets import check_settings, load_preset, preset_names
 from train.settings import QUALITY, STAGES, WEIGHTING, Settings
+
+# PyTorch takes seconds to load: what needs it is imported where the work begins, and not for `--help`.
 
 StageChoice = Enum("StageChoice", {name: name for name in (*STAGES, WEIGHTING, QUALITY)}, type=str)  # type: ignore[misc]
 
@@ -57,6 +57,8 @@ def main(
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
     try:
         settings = _settings(preset, start, refit, {"weights": weights, "seed": seed})
+        from train.pipeline import train
+
         train(settings, data, out, stage=stage and stage.value, resume=resume, console=console)
     except (QafmError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
@@ -72,6 +74,8 @@ def _settings(preset: str | None, start: Path | None, refit: Path | None, given:
             raise InvalidSettings(
                 "a refit has the settings of its run: give --refit without --preset, --from, --weights and --seed"
             )
+        from train.checkpoint import load_run_settings
+
         return load_run_settings(refit).model_copy(update={"refits": str(refit.resolve())})
     if start:
         if "weights" in given:
@@ -79,6 +83,8 @@ def _settings(preset: str | None, start: Path | None, refit: Path | None, given:
         # Its trunks are the pretrained ones now.
         given |= {"fine_tunes": str(start.resolve()), "weights": "none", "refits": None}
         if not preset:
+            from train.checkpoint import load_run_settings
+
             return check_settings(load_run_settings(start).model_dump() | given, str(start))
     if not preset:
         raise InvalidSettings("nothing says how to train: expected --preset, --from or --refit")

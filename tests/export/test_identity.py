@@ -18,10 +18,10 @@ import pytest
 import torch
 from google.protobuf.message import Message
 
-from export.__main__ import origin_of
 from export.identity import manifest_of
 from export.parity import TOLERANCES
 from export.repository import TEMPLATE
+from export.run import origin_of
 from export.variants import read_config
 from qafm.contract import GRAPHS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA
 from qafm.manifest import Manifest

@@ -21,7 +21,8 @@ from export import precision
 from export.fidelity import BOUNDS, check_fidelity, fidelity
 from export.graphs import OPSET, graph_modules, write_graph
 from export.pipelines import TorchPipeline
-from export.precision import FIXED, fold_normalisation, parse_precisions, write_float16, write_int8
+from export.precision import FIXED, parse_precisions
+from export.reduced import fold_normalisation, write_float16, write_int8
 from export.repository import install
 from export.samples import Samples, calibration_inputs, load_samples
 from qafm.contract import ATTRIBUTE_SIZE, GRAPHS, MODELS, graph_path

@@ -14,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from export.__main__ import origin_of
+from export.run import origin_of
 from export.samples import load_samples
 from qafm.errors import InvalidCheckpoint, InvalidSettings
 from qafm.weighting import save_weighting
