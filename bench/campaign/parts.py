@@ -36,7 +36,7 @@ Found = TypeVar("Found")
 
 DECODED, SERVED, CANCELLED, MALFORMED = 100_000, 10_000, 10_000, 10_000
 KILLS, STOPS, CROPS = 50, 20, 500
-EVALUATIONS = 5
+EVALUATIONS = 2
 SCARCE_S = 30.0
 ROUNDS, MINUTES = 6, 5.0
 """Of load: so many minutes without and with hostile requests each."""
