@@ -15,8 +15,9 @@ from client.defaults import CONCURRENCY
 from client.ensembles import ensemble_for
 from client.evaluation.ablation import Ablation, ablate, known, require_served_inputs
 from client.evaluation.baseline import describe_by_colour
+from client.evaluation.confirmed import OnError
 from client.evaluation.dataset import EvaluationData, read_dataset
-from client.evaluation.describing import DescribedDataset, OnError, describe_dataset
+from client.evaluation.describing import DescribedDataset, describe_dataset
 from client.evaluation.folder import REPORT_FILE, report_folder
 from client.evaluation.lists import IMAGES_FILE, QUERIES_FILE, write_images, write_queries
 from client.progress import Progress, quiet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,12 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _SILENT_MOST = 16
 """After so many requests in a row without an answer in time, nobody answers."""
 _QUEUE_FULL = "Exceeds maximum queue size"
+
+_NO_GRPC = {
+    r"Failed parsing HTTP/2|http1\.x server": "it speaks HTTP, as on port 8000 of a server",
+    r"WRONG_VERSION_NUMBER|WRONG_VERSION": "it speaks no TLS; leave --tls and the certificates away",
+}
+"""What gRPC says where something else than it is spoken, and what that means."""
 
 Answer = TypeVar("Answer")
 
@@ -48,8 +55,16 @@ class Server:
         """Return once all models can be asked. Raises ServerUnreachable, RequestFailed or ContractMismatch."""
 
         async def ready(timeout_s: float) -> None:
-            if not await self._transport.ready(timeout_s):
-                raise TransportError("unavailable", "it is not ready: a model is still loading or failed to")
+            try:
+                if await self._transport.ready(timeout_s):
+                    return
+            except TransportError as error:
+                # Something answers, and always will so: it is not waited for.
+                for pattern, words in _NO_GRPC.items():
+                    if re.search(pattern, error.message):
+                        raise TransportError("other", words) from error
+                raise
+            raise TransportError("unavailable", "it is not ready: a model is still loading or failed to")
 
         try:
             await self._retried(ready, self._connect_timeout_s, self._connect_timeout_s)
@@ -60,7 +75,7 @@ class Server:
                 raise self._refused(error) from error
             raise ContractMismatch(
                 f"what answers at {self._url} is not a Triton gRPC server: {error.message}. "
-                "Expected the gRPC port, 8001 by default",
+                "Expected the gRPC port, 8001 by default, and TLS on both sides or on none",
                 url=self._url,
             ) from error
 

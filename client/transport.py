@@ -16,6 +16,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput  # type: ignore[i
 from tritonclient.grpc.aio import InferenceServerClient  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
+from client.address import check_address
 from qafm.contract import FIRST, MODELS, ONE_LOOK
 from qafm.errors import InvalidSettings
 from qafm.images import MAX_BYTES
@@ -105,10 +106,11 @@ class Tls:
 class GrpcTransport:
     """A connection to the gRPC endpoint at `url`, HOST:PORT. headers go with every request.
 
-    Raises InvalidSettings where a file of `tls` cannot be read or a header is not valid.
+    Raises InvalidSettings where that is no address, a file of `tls` cannot be read or a header is not valid.
     """
 
     def __init__(self, url: str, *, tls: Tls | None = None, headers: Mapping[str, str] | None = None) -> None:
+        check_address(url)
         self._headers = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes no capitals
         for name, value in self._headers.items():
             if not (re.fullmatch(r"[0-9a-z_.-]+", name) and re.fullmatch(r"[ -~]*", value)):

@@ -45,8 +45,7 @@ def decode(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(_reduced(_as_rgb(image)))
+            return np.asarray(_reduced(upright_rgb(image)))
     except InvalidImage:
         raise
     except Image.DecompressionBombError as error:
@@ -59,6 +58,12 @@ def decode(data: bytes) -> np.ndarray:
         raise InvalidImage("the image takes more memory to decode than a picture of its size should") from error
     except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError, struct.error ...
         raise InvalidImage(f"the image is damaged and cannot be decoded: {error}") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode in RGB, as `decode` sees it: turned as its EXIF says, transparency laid over white."""
+    ImageOps.exif_transpose(image, in_place=True)
+    return _as_rgb(image)
 
 
 def resize(crop: np.ndarray) -> np.ndarray:

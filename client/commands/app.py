@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from client.commands.bench import measure_load
 from client.commands.connection import Connection, connected
 from client.commands.console import say_error
 from client.commands.describe import describe_images
+from client.commands.embed import embed_folder
 from client.commands.evaluate import evaluate_server
 from client.commands.exit_codes import BAD_INPUT, exit_code
 from client.commands.score import score_descriptors
@@ -55,6 +57,7 @@ def client(connection: Connection) -> None:
 
 app.command("eval")(evaluate_server)
 app.command("describe")(describe_images)
+app.command("embed")(embed_folder)
 app.command("search")(search_person)
 app.command("score")(score_descriptors)
 app.command("bench")(measure_load)
@@ -62,6 +65,7 @@ app.command("bench")(measure_load)
 
 def main() -> None:
     """Run the command, and say an error in one sentence."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own words about a connection come before ours
     try:
         app(prog_name="client")
     except QafmError as error:

@@ -13,10 +13,15 @@ from client.commands.exit_codes import FAILURES
 from client.commands.options import (
     Abstain,
     Alpha,
+    Concurrency,
     Ensemble,
     Model,
     NamePattern,
+    OnError,
+    OnFailure,
+    RequestTimeout,
     Rerank,
+    Retry,
     SweepAlpha,
     Weightings,
     alpha_for,
@@ -30,18 +35,6 @@ class Split(str, Enum):
     query = "query"
 
 
-class OnError(str, Enum):
-    skip = "skip"
-    fail = "fail"
-
-
-Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="How many requests are in flight at once.")]
-RequestTimeout = Annotated[
-    float, typer.Option("--request-timeout", min=0, help="Seconds to wait for the answer to one request.")
-]
-Retry = Annotated[float, typer.Option("--retry", min=0, help="Seconds to keep trying while the server is away.")]
-
-
 @connected
 def evaluate_server(
     connection: Connection,
@@ -52,9 +45,7 @@ def evaluate_server(
     alpha: Alpha = None,
     name_pattern: NamePattern = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only this many queries, the first ones.")] = None,
-    on_error: Annotated[
-        OnError, typer.Option(help="Leave out an image that fails, or stop at the first one.")
-    ] = OnError.skip,
+    on_error: OnFailure = OnError.skip,
     concurrency: Concurrency = defaults.CONCURRENCY,
     request_timeout_s: RequestTimeout = defaults.REQUEST_TIMEOUT_S,
     retry_s: Retry = defaults.RETRY_S,

@@ -1,5 +1,6 @@
 """Options that more than one command has."""
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qafm.contract import QAFM, QAFM_FAST, QAFM_FIXED_ALPHA
+from qafm.errors import InvalidSettings
 
 
 class Ensemble(str, Enum):
@@ -63,7 +65,46 @@ Weightings = Annotated[
         dir_okay=False,
     ),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Neither read nor keep descriptions in ~/.cache/qafm, where pictures are known by their content.",
+    ),
+]
+
+
+class OnError(str, Enum):
+    skip = "skip"
+    fail = "fail"
+
+
+OnFailure = Annotated[OnError, typer.Option("--on-error", help="Leave out an image that fails, or stop at the first.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="How many requests are in flight at once.")]
+RequestTimeout = Annotated[
+    float, typer.Option("--request-timeout", min=0, help="Seconds to wait for the answer to one request.")
+]
+Retry = Annotated[float, typer.Option("--retry", min=0, help="Seconds to keep trying while the server is away.")]
+
+
+def writable(path: Path | None) -> Path | None:
+    """A file that is to be written, if one is named: what is wrong with it is said before hours of work, not after.
+
+    Raises InvalidSettings.
+    """
+    if path is None:
+        return None
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise InvalidSettings(f"{path}: is a folder; expected a file to write")
+    if not folder.is_dir():
+        raise InvalidSettings(f"{path}: the folder {folder} is not there; make it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise InvalidSettings(f"{path}: cannot be written: permission denied")
+    return path
+
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.", callback=writable)]
 
 
 def alpha_for(model: Ensemble, alpha: float | None, default: float | None = None) -> float | None:

@@ -9,11 +9,12 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Alpha, Ensemble, Json, Model, NamePattern, alpha_for
+from client.commands.options import Alpha, Ensemble, Json, Model, NamePattern, NoCache, alpha_for, writable
 
 if TYPE_CHECKING:
     from client.description import Description
-    from client.gallery.search import Gallery, GalleryImages
+    from client.gallery.files import GalleryImages
+    from client.gallery.search import Gallery
 
 
 @connected
@@ -24,18 +25,22 @@ def search_person(
     model: Model = Ensemble.qafm,
     alpha: Alpha = None,
     top: Annotated[int, typer.Option(min=1, help="How many results to show.")] = 10,
-    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page with the pictures to this file.", callback=writable)
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="The folder in which the paths of an .npz start: the dataset's folder.")
     ] = None,
     name_pattern: NamePattern = None,
+    no_cache: NoCache = False,
     json_file: Json = None,
 ) -> None:
-    """Find a person in a folder of crops, or in descriptors of them."""
+    """Find a person in a folder of crops, or in descriptors of them. Crops that were described before are not sent."""
     import asyncio
 
     from client.commands import tables
-    from client.gallery.search import list_gallery, read_gallery, search, write_page
+    from client.gallery.files import list_gallery
+    from client.gallery.search import read_gallery, search, write_page
     from qafm.files import write_json
 
     # What is wrong with the input is said before any server is asked.
@@ -45,7 +50,7 @@ def search_person(
             f"{gallery} is no folder; a pattern reads the names in one", param_hint="--name-pattern"
         )
     where = list_gallery(gallery, name_pattern) if gallery.is_dir() else read_gallery(gallery, images)
-    description, searched, failures = asyncio.run(_describe(connection, image, where, alpha, model.value))
+    description, searched, failures = asyncio.run(_describe(connection, image, where, alpha, model.value, no_cache))
     for failure in failures:
         console.say_error(str(failure))
     nearest = search(description.descriptor, searched, top, description.model)
@@ -64,11 +69,19 @@ def search_person(
 
 
 async def _describe(
-    connection: Connection, image: Path, where: "GalleryImages | Gallery", alpha: float | None, ensemble: str
+    connection: Connection,
+    image: Path,
+    where: "GalleryImages | Gallery",
+    alpha: float | None,
+    ensemble: str,
+    no_cache: bool,
 ) -> "tuple[Description, Gallery, list[Exception]]":
     """The image, the gallery (described now, unless it was kept), and why some of its images failed."""
     from client.commands.progress import progress
-    from client.gallery.search import GalleryImages, describe_gallery, require_same_model
+    from client.gallery.cache import Cache
+    from client.gallery.describing import model_asked
+    from client.gallery.files import GalleryImages
+    from client.gallery.search import describe_gallery, require_same_model
 
     failures: list[Exception] = []
     async with connection.client() as client:
@@ -83,9 +96,11 @@ async def _describe(
                 where,
                 alpha,
                 ensemble=ensemble,
+                cache=None if no_cache else Cache(model_asked(client, alpha, ensemble)),
                 concurrency=defaults.CONCURRENCY,
                 progress=progress,
                 failed=failures.append,
+                warn=console.warn,
             )
         await client.confirm_model()
     return description, where, failures

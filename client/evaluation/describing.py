@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.description import Description
 from client.ensembles import ensemble_for
+from client.evaluation.confirmed import OnError, Unconfirmed, keep
 from client.evaluation.dataset import EvaluationData
 from client.evaluation.journal import Journal, Records, key_of, other_journals
 from client.progress import Progress
-from client.reid import ReidClient, Result
+from client.reid import ReidClient
 from qafm.attribute_metrics import HeadMetrics, head_metrics
 from qafm.contract import ALPHA, QAFM
 from qafm.datasets.crops import Crop
-from qafm.errors import InvalidImage, QafmError, RequestFailed
+from qafm.errors import RequestFailed
 from qafm.manifest import Manifest
 from qafm.record import RECORD
 from qafm.retrieval.descriptors import Descriptors, of_both
-
-OnError = Literal["skip", "fail"]
-
-_CONFIRM_EVERY = 16
-_CONFIRM_AFTER_S = 1.0
-"""After so many descriptions, or so much time, the server is asked whether it still serves the same model, and they are
-kept. A process that is killed loses at most these."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,7 @@ async def describe_dataset(
         files = (dataset.crops[row].path for row in todo)
         results = client.describe_many(files, alpha, ensemble=ensemble, concurrency=concurrency, return_errors=True)
         with progress(f"describe, {len(known):,} known" if known else "describe", len(todo)) as step:
-            failed = await _keep(results, todo, keys, _Pending(client, journal), on_error, step)
+            failed = await keep(results, todo, keys, Unconfirmed(client, journal), on_error, step)
         records = journal.records(keys)
     seconds = time.perf_counter() - start
     first_of_gallery = int(np.searchsorted(records.rows, len(dataset.query)))
@@ -139,60 +131,6 @@ async def describe_dataset(
         seconds=seconds,
         journal=journal,
     )
-
-
-async def _keep(
-    results: AsyncGenerator[tuple[Path, Result], None],
-    rows: Sequence[int],
-    keys: Sequence[bytes],
-    pending: _Pending,
-    on_error: OnError,
-    step: Callable[[], None],
-) -> dict[int, InvalidImage | RequestFailed]:
-    """Keep the descriptions of some crops as they come, in the order of `rows`. Returns what failed, by row."""
-    failed: dict[int, InvalidImage | RequestFailed] = {}
-    numbers = iter(rows)
-    async with aclosing(results):
-        try:
-            async for _, result in results:
-                row = next(numbers)
-                if isinstance(result, Description):
-                    await pending.add(keys[row], result)
-                elif on_error == "fail":
-                    raise result
-                else:
-                    failed[row] = result
-                step()
-        except BaseException:
-            # What ends this matters more than that the last few results can no longer be confirmed.
-            with suppress(QafmError):
-                await pending.keep(retry_s=0)
-            raise
-        await pending.keep()
-    return failed
-
-
-class _Pending:
-    """Descriptions that wait for the server to confirm that they are all of one model."""
-
-    def __init__(self, client: ReidClient, journal: Journal) -> None:
-        self._client = client
-        self._journal = journal
-        self._described: list[tuple[bytes, Description]] = []
-        self._since = time.monotonic()
-
-    async def add(self, key: bytes, description: Description) -> None:
-        self._described.append((key, description))
-        if len(self._described) >= _CONFIRM_EVERY or time.monotonic() - self._since > _CONFIRM_AFTER_S:
-            await self.keep()
-
-    async def keep(self, retry_s: float | None = None) -> None:
-        """Raises ModelChanged, and keeps none of them, where the server serves another model now."""
-        described, self._described = self._described, []
-        if described:
-            await self._client.confirm_model(retry_s)
-            self._journal.add(described)
-        self._since = time.monotonic()
 
 
 def _attribute_metrics(attributes: Mapping[int, NDArray[np.int8]], *sides: Descriptors) -> dict[str, HeadMetrics]:

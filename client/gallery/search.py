@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from client.description import Description, Float32
-from client.ensembles import ensemble_for
+from client.gallery.cache import Cache
+from client.gallery.describing import describe_files, model_asked
+from client.gallery.files import GalleryImages
 from client.images import picture
 from client.page import crop, page
 from client.progress import Progress
 from client.reid import ReidClient
 from qafm.contract import QAFM
-from qafm.datasets.crops import IMAGE_SUFFIXES, is_image
-from qafm.datasets.name_pattern import list_images
 from qafm.errors import InvalidDataset, InvalidDescriptors
 from qafm.files import whole_file
 from qafm.retrieval.descriptors import read_descriptors, require_one_model
@@ -61,64 +60,47 @@ def read_gallery(path: Path, folder: Path | None = None) -> Gallery:
     return Gallery(paths, kept.descriptors, kept.model)
 
 
-@dataclass(frozen=True)
-class GalleryImages:
-    """The crops of a folder. people: by path who it is, where a name pattern says so. warning: of what is left out."""
-
-    paths: tuple[Path, ...]
-    people: Mapping[Path, str] | None = None
-    warning: str | None = None
-
-
-def list_gallery(folder: Path, name_pattern: str | None = None) -> GalleryImages:
-    """Every image in a folder and the folders in it; with `name_pattern` those that it matches.
-
-    Raises InvalidDataset where there are none.
-    """
-    if name_pattern is not None:
-        matched = list_images(folder, name_pattern)
-        people = {crop.path: matched.pid_texts[crop.pid] for crop in matched.crops}
-        return GalleryImages(tuple(people), people, matched.warning)
-    paths = sorted(path for path in folder.rglob("*") if is_image(path) and path.is_file())
-    if not paths:
-        raise InvalidDataset(f"{folder}: no images in it; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
-    return GalleryImages(tuple(paths))
-
-
 async def describe_gallery(
     client: ReidClient,
     images: GalleryImages,
     alpha: float | None = None,
     *,
     ensemble: str = QAFM,
+    cache: Cache | None = None,
     concurrency: int,
     progress: Progress,
     failed: Callable[[Exception], None],
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Gallery:
-    """The descriptors of images. alpha, ensemble: as `ReidClient.describe` takes them. failed: is told of each that
-    cannot be described.
+    """The descriptors of images. alpha, ensemble: as `ReidClient.describe` takes them. cache: has those that are not
+    sent again. failed: is told of each that cannot be described; warn: where the cache cannot keep them.
 
     Raises InvalidDataset where none can be, and as `ReidClient.describe` does where the server goes away.
     """
-    paths: list[Path] = []
-    descriptors: list[Float32] = []
-    model = _model(client, alpha, ensemble)
-    with progress("describe", len(images.paths)) as step:
-        results = client.describe_many(
-            images.paths, alpha, ensemble=ensemble, concurrency=concurrency, return_errors=True
-        )
-        async with aclosing(results):
-            async for path, result in results:
-                if isinstance(result, Description):
-                    paths.append(path)
-                    descriptors.append(result.descriptor)
-                else:
-                    failed(result)
-                step()
-    if not paths:
+    results = await describe_files(
+        client,
+        images.paths,
+        alpha,
+        ensemble=ensemble,
+        cache=cache,
+        concurrency=concurrency,
+        progress=progress,
+        warn=warn,
+    )
+    for result in results:
+        if not isinstance(result, Description):
+            failed(result)
+    found = [
+        (path, result) for path, result in zip(images.paths, results, strict=True) if isinstance(result, Description)
+    ]
+    if not found:
         raise InvalidDataset(f"none of the gallery's {len(images.paths)} images could be described")
-    people = None if images.people is None else tuple(images.people[path] for path in paths)
-    return Gallery(tuple(paths), np.stack(descriptors), model, people)
+    return Gallery(
+        paths=tuple(path for path, _ in found),
+        descriptors=np.stack([result.descriptor for _, result in found]),
+        model=model_asked(client, alpha, ensemble),
+        people=None if images.people is None else tuple(images.people[path] for path, _ in found),
+    )
 
 
 def require_same_model(
@@ -130,20 +112,13 @@ def require_same_model(
     model where this server has it; ContractMismatch for an ensemble that it lacks.
     """
     try:
-        require_one_model(_model(client, alpha, ensemble), gallery.model)
+        require_one_model(model_asked(client, alpha, ensemble), gallery.model)
     except InvalidDescriptors as error:
         asked = client.manifest.asked(gallery.model)
         if asked is None:
             raise
         options = f"--model {asked[0]}" + ("" if asked[1] is None else f" --alpha {asked[1]}")
         raise InvalidDescriptors(f"{error}: the server has the gallery's, by {options}") from None
-
-
-def _model(client: ReidClient, alpha: float | None, ensemble: str) -> str:
-    """The name of what `ReidClient.describe` describes by. Raises as that does."""
-    ensemble = ensemble_for(alpha, ensemble)
-    client.outputs(ensemble)
-    return client.manifest.model(ensemble, alpha)
 
 
 def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = None) -> list[Found]:

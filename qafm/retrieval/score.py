@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from qafm.datasets.crops import JUNK_PID
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.abstention import Abstention, abstain, abstention_summary
 from qafm.retrieval.bootstrap import Interval
@@ -95,9 +96,14 @@ def score(
 
     abstaining: also the metrics without this share of the queries, those of the worst quality.
     Raises as `qafm.retrieval.metrics.evaluate` and `qafm.retrieval.abstention.abstain` do, InvalidDescriptors where a
-    side lacks the vectors, and InvalidSettings where they are not one of `VECTORS`.
+    side lacks the vectors or nobody in the queries is known, and InvalidSettings where they are not one of `VECTORS`.
     """
     query, gallery = _with_vectors("query", query, vectors), _with_vectors("gallery", gallery, vectors)
+    if len(query) and (query.pids == JUNK_PID).all():
+        raise InvalidDescriptors(
+            "every pid is -1: nothing says who is in the queries, so no rank can be right or wrong. Say it when they "
+            "are described (`client embed --name-pattern`), or look for one person (`client search`)"
+        )
     metrics = evaluate(query, gallery, distance=distance)
     shortest, longest = length_range(query, gallery)
     differ = distance == "euclidean" and longest > _SAME_LENGTH * shortest

@@ -237,8 +237,9 @@ def closed_url() -> str:
 
 
 @pytest.fixture
-def client(monkeypatch, capsys):
-    """Runs the command in this process: (exit code, standard output, standard error)."""
+def client(monkeypatch, capsys, tmp_path_factory):
+    """Runs the command in this process: (exit code, standard output, standard error). It knows no picture yet."""
+    monkeypatch.setenv("QAFM_CACHE", str(tmp_path_factory.mktemp("cache")))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["client", *map(str, arguments)])

@@ -14,9 +14,11 @@ import pytest
 from client import ReidClient
 from client.ensembles import ensemble_for
 from client.evaluate import evaluate_dataset
-from client.gallery.search import GalleryImages, describe_gallery
+from client.gallery.files import GalleryImages
+from client.gallery.search import describe_gallery
 from client.progress import quiet
 from qafm.contract import FUSION, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, SCATTER
+from qafm.datasets.crops import Crop
 from qafm.errors import ContractMismatch, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors, read_descriptors, write_descriptors
 from qafm.weighting import save_weighting
@@ -152,7 +154,7 @@ def test_not_even_an_image_is_read_for_an_ensemble_that_is_not_served(peer, tmp_
         async with ReidClient(peer.url) as client:
             with pytest.raises(ContractMismatch, match="does not serve 'qafm_fast'"):
                 await client.describe(tmp_path / "absent.jpg", ensemble=QAFM_FAST)
-            images = GalleryImages((tmp_path / "absent.jpg",))
+            images = GalleryImages((Crop(tmp_path / "absent.jpg", -1, 0),))
             with pytest.raises(ContractMismatch, match="does not serve 'qafm_fast'"):
                 await describe_gallery(client, images, ensemble=QAFM_FAST, concurrency=1, progress=quiet, failed=print)
 

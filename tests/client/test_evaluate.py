@@ -62,7 +62,7 @@ def test_another_model_half_way_ends_it_and_what_was_kept_stays(
 def test_records_since_the_last_agreement_are_dropped_and_those_before_stay(
     client, peer, dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("client.evaluation.describing._CONFIRM_EVERY", 2)
+    monkeypatch.setattr("client.evaluation.confirmed._CONFIRM_EVERY", 2)
     report = tmp_path / "report"
     change_after(peer, monkeypatch, 4, unavailable=0)
     assert run(client, peer, dataset, report)[0] == 2

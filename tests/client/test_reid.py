@@ -70,6 +70,37 @@ def test_a_server_that_listens_but_never_answers(closed_url):
         run(connect())
 
 
+def test_a_port_of_http_is_said_at_once(closed_url):
+    async def connect():
+        async def answer(reader, writer):
+            await reader.readline()
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, *closed_url.split(":"))
+        async with server:
+            await connected(closed_url, connect_timeout_s=20)
+
+    start = time.monotonic()
+    with pytest.raises(ContractMismatch, match="it speaks HTTP, as on port 8000 of a server. Expected the gRPC port"):
+        run(connect())
+    assert time.monotonic() - start < 10
+
+
+def test_tls_to_a_server_without_it_is_said_at_once(peer):
+    start = time.monotonic()
+    with pytest.raises(ContractMismatch, match="it speaks no TLS; leave --tls"):
+        run(connected(peer.url, connect_timeout_s=20, tls=Tls()))
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("address", ["localhost", "http://127.0.0.1:8001", "127.0.0.1:99999", ""])
+def test_what_is_no_address_is_refused_before_anything_is_sent(address):
+    with pytest.raises(InvalidSettings, match="expected|port"):
+        run(connected(address))
+
+
 def test_a_server_that_becomes_ready_is_waited_for(peer):
     peer.ready = False
 
