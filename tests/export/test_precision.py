@@ -17,7 +17,6 @@ from google.protobuf import text_format
 from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
-from export import precision
 from export.fidelity import BOUNDS, check_fidelity, fidelity
 from export.graphs import OPSET, graph_modules, write_graph
 from export.pipelines import TorchPipeline
@@ -176,7 +175,7 @@ def test_onnx_runtime_takes_the_bytes_as_they_are(reduced, exported_repository, 
     before = [node.op_type for node in onnx.load(taken).graph.node]
     before = before[: before.index("Transpose")]
     assert not {"Cast", "Sub", "QuantizeLinear"} & set(before)
-    monkeypatch.setattr(precision, "_take_bytes", lambda model: model)
+    monkeypatch.setattr("export.reduced._take_bytes", lambda model: model)
     longer = tmp_path / "longer.onnx"
     inputs = inputs_of(model, samples)
     write_int8(graph_path(exported_repository, model), {"onnxruntime": longer}, inputs)
