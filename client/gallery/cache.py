@@ -53,7 +53,7 @@ class Cache:
         self._added = False
 
     def find(self, key: bytes) -> Description | None:
-        """The description of the picture of a key; None where there is none, or its file is damaged."""
+        """The description of the picture of a key; None where there is none that can be read."""
         if len(key) != _KEY_BYTES:
             return None
         try:
@@ -64,9 +64,11 @@ class Cache:
         numbers, checksum = rest[:-4], rest[-4:]
         if zlib.crc32(head + numbers).to_bytes(4, "little") != checksum:
             return None
-        values = np.frombuffer(numbers, "<f4")
+        lengths, values = json.loads(head), np.frombuffer(numbers, "<f4")
+        if not lengths.keys() <= _FIELDS.keys():
+            return None  # of another version of this client
         found: dict[str, object] = {name: None for name in _FIELDS}
-        for name, length in json.loads(head).items():
+        for name, length in lengths.items():
             found[name], values = (values[:length] if _FIELDS[name].shape else float(values[0])), values[length:]
         return Description(**found, model=self._model)  # type: ignore[arg-type]
 

@@ -161,6 +161,13 @@ def test_a_damaged_file_is_as_if_it_were_not_there(tmp_path, damage):
     assert cache.find(key) is None
 
 
+def test_one_of_another_version_is_as_if_it_were_not_there(tmp_path, monkeypatch):
+    cache, key = Cache("model", tmp_path), bytes(16)
+    cache.add([(key, made_up(b"x"))])
+    monkeypatch.setattr(module, "_FIELDS", {name: field for name, field in module._FIELDS.items() if name != "utility"})
+    assert cache.find(key) is None
+
+
 def test_the_key_is_of_the_content_alone(tmp_path):
     one, other = tmp_path / "one.jpg", tmp_path / "other.jpg"
     one.write_bytes(b"content")
