@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from google.protobuf import text_format
 from lightning_fabric import Fabric
 
+from export.variants import read_config
+from qafm.contract import MANIFEST_PARAMETER
+from qafm.known_answer import KNOWN_ANSWER
 from qafm.utility import Utility
 from synthetic import Recipe, make_dataset
 from train.networks import Networks, QualityNetwork, build_apan, build_trunk
@@ -71,3 +76,15 @@ def untaught_utility() -> Utility:
     """One that says the same of every picture."""
     arrays = {name: np.zeros(shape) for name, shape in Utility.shapes.items()}
     return Utility(**arrays | {"spread": np.ones(Utility.shapes["spread"])})
+
+
+def promise_nothing(repository: Path) -> None:
+    """Take out of a manifest what holds a server to the graphs that were exported: others are served here."""
+    for path in repository.glob("*/config.pbtxt"):
+        config = read_config(path)
+        if MANIFEST_PARAMETER not in config.parameters:
+            continue
+        content = json.loads(config.parameters[MANIFEST_PARAMETER].string_value)
+        kept = {name: about for name, about in content.items() if name not in ("graphs", KNOWN_ANSWER)}
+        config.parameters[MANIFEST_PARAMETER].string_value = json.dumps(kept)
+        path.write_text(text_format.MessageToString(config))

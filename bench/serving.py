@@ -36,7 +36,7 @@ from rich.console import Console
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.aio import InferenceServerClient as AsyncClient
 
-from bench.fresh import untaught_utility, untrained_networks, with_quality
+from bench.fresh import promise_nothing, untaught_utility, untrained_networks, with_quality
 from bench.measure import ROUNDS, Out, Rounds, conclude, interleave, ratio, show
 from bench.peers import Bfloat16Pipeline, PaperPipeline
 from client import ReidClient
@@ -46,7 +46,17 @@ from export.reduced import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
 from export.variants import OPENVINO
-from qafm.contract import CROP, IMAGE, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, QUALITY, VIEWS, graph_path
+from qafm.contract import (
+    CROP,
+    IMAGE,
+    MODELS,
+    QAFM,
+    QAFM_FAST,
+    QAFM_FIXED_ALPHA,
+    QUALITY,
+    VIEWS,
+    graph_path,
+)
 from qafm.datasets.crops import Crop
 from qafm.datasets.market1501 import list_split
 from qafm.errors import LoadTestFailed
@@ -216,6 +226,7 @@ def _quantise(float32: Path, int8: Path, crops: Sequence[Crop]) -> None:
     for model in ("apn", "apan", "iqa", QUALITY):
         inputs = calibration_inputs(model, crops[:CALIBRATION_CROPS])
         write_int8(graph_path(float32, model), {"onnxruntime": graph_path(int8, model)}, inputs)
+    promise_nothing(int8)
 
 
 def _in_process(pipeline: Pipeline, files: Sequence[bytes]) -> float:
