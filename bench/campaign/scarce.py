@@ -55,7 +55,8 @@ class Scarce:
 def own_mounts_allowed() -> bool:
     """Whether a command can have them here: a container may forbid it."""
     try:
-        return not subprocess.run([*_OWN_MOUNTS, "true"], capture_output=True, check=False).returncode
+        mount = [*_OWN_MOUNTS, "mount", "-t", "tmpfs", "none", "/dev/shm"]
+        return not subprocess.run(mount, capture_output=True, check=False).returncode
     except OSError:
         return False
 
