@@ -46,17 +46,7 @@ from export.reduced import write_int8
 from export.repository import install
 from export.samples import calibration_inputs
 from export.variants import OPENVINO
-from qafm.contract import (
-    CROP,
-    IMAGE,
-    MODELS,
-    QAFM,
-    QAFM_FAST,
-    QAFM_FIXED_ALPHA,
-    QUALITY,
-    VIEWS,
-    graph_path,
-)
+from qafm.contract import CROP, IMAGE, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, QUALITY, VIEWS, graph_path
 from qafm.datasets.crops import Crop
 from qafm.datasets.market1501 import list_split
 from qafm.errors import LoadTestFailed

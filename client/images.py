@@ -40,7 +40,8 @@ def read_image(image: Image) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
     elif isinstance(image, np.ndarray):
-        data = _encoded(_picture_of(image))
+        _require_pixels(image)
+        data = _encoded(PIL.Image.fromarray(image))
     elif isinstance(image, PIL.Image.Image):
         try:
             data = _encoded(upright_rgb(image.copy()))
@@ -62,7 +63,7 @@ def crops_of(frame: NDArray[np.uint8], boxes: Any) -> list[NDArray[np.uint8]]:
     cut off. A crop under four pixels on a side is returned as it is: describing it says what is wrong with it. Raises
     InvalidImage for a frame, and ValueError for boxes of another shape or that are not finite.
     """
-    _picture_of(frame)
+    _require_pixels(frame)
     corners = np.asarray(boxes, np.float64).reshape(-1, 4) if len(boxes) == 0 else np.asarray(boxes, np.float64)
     if corners.ndim != 2 or corners.shape[1] != 4 or not np.isfinite(corners).all():
         raise ValueError(f"boxes are finite numbers [N,4], x1, y1, x2, y2; got an array {list(corners.shape)}")
@@ -73,14 +74,13 @@ def crops_of(frame: NDArray[np.uint8], boxes: Any) -> list[NDArray[np.uint8]]:
     return [frame[top:bottom, left:right] for left, top, right, bottom in outer.tolist()]
 
 
-def _picture_of(pixels: NDArray[Any]) -> PIL.Image.Image:
+def _require_pixels(pixels: NDArray[Any]) -> None:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise InvalidImage(f"an array of pixels is uint8 [H,W,3], RGB; got {pixels.dtype} {list(pixels.shape)}")
     if min(pixels.shape[:2]) < MIN_SIDE:
         raise InvalidImage(
             f"the image is {pixels.shape[1]}x{pixels.shape[0]} pixels; a person needs at least {MIN_SIDE} on a side"
         )
-    return PIL.Image.fromarray(pixels)
 
 
 def _encoded(picture: PIL.Image.Image) -> bytes:

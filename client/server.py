@@ -22,7 +22,7 @@ _QUEUE_FULL = "Exceeds maximum queue size"
 
 _NO_GRPC = {
     r"Failed parsing HTTP/2|http1\.x server": "it speaks HTTP, as on port 8000 of a server",
-    r"WRONG_VERSION_NUMBER|WRONG_VERSION": "it speaks no TLS; leave --tls and the certificates away",
+    r"WRONG_VERSION_NUMBER": "it speaks no TLS; leave --tls and the certificates away",
 }
 """What gRPC says where something else than it is spoken, and what that means."""
 

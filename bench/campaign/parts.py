@@ -204,21 +204,21 @@ def scarce(campaign: Campaign) -> Outcome:
     """Shared memory, disk and descriptors that run out, and come back."""
     seconds = max(4.0, SCARCE_S * campaign.share)
     kinds: dict[str, Callable[[Path, Path, float], Coroutine[Any, Any, Scarce]]] = {"descriptors": without_descriptors}
-    if own_mounts_allowed():
+    if mounts := own_mounts_allowed():
         kinds |= {"shared memory": without_shared_memory, "disk": without_disk}
     with tempfile.TemporaryDirectory() as folder:
         found = {
             name: asyncio.run(attack(campaign.repository, Path(folder), seconds)) for name, attack in kinds.items()
         }
         evaluation = []
-        if own_mounts_allowed():
+        if mounts:
             data = _crops(campaign, Path(folder))
             evaluation = _with_server(campaign, lambda server: client_without_disk(server.grpc_url, data, Path(folder)))
     summary = "; ".join(
         f"without {name} {each.answered} good requests answered, {each.failed} not, one after it in {each.back_s:.1f} s"
         for name, each in found.items()
     )
-    summary += "" if own_mounts_allowed() else "; mounts are not allowed here: nothing else was tried"
+    summary += "" if mounts else "; mounts are not allowed here: nothing else was tried"
     lost = [f"without {name}: {words}" for name, each in found.items() for words in each.lost]
     lost += [f"without {name}: {each.wrong} described otherwise" for name, each in found.items() if each.wrong]
     lost += [

@@ -65,7 +65,7 @@ async def without_shared_memory(repository: Path, folder: Path, seconds: float) 
     """A server whose /dev/shm is full, and which is then asked for much."""
     before = _with_small("/dev/shm", _SHARED_MEMORY)
     with served(repository, folder / "shared_memory.log", before) as server:
-        return await _while(server, partial(_full, Path(f"/proc/{server.pid}/root/dev/shm")), seconds, large=True)
+        return await _while(server, partial(_full, _seen_by(server, "/dev/shm")), seconds, large=True)
 
 
 async def without_disk(repository: Path, folder: Path, seconds: float) -> Scarce:
@@ -74,7 +74,7 @@ async def without_disk(repository: Path, folder: Path, seconds: float) -> Scarce
     small.mkdir()
     before = ("env", f"TMPDIR={small}", *_with_small(str(small), _DISK))
     with served(repository, folder / "disk.log", before, ("--log", str(small / "log"))) as server:
-        return await _while(server, partial(_full, Path(f"/proc/{server.pid}/root{small}")), seconds)
+        return await _while(server, partial(_full, _seen_by(server, str(small))), seconds)
 
 
 async def without_descriptors(repository: Path, folder: Path, seconds: float) -> Scarce:
@@ -150,6 +150,11 @@ def _with_small(place: str, size: str) -> tuple[str, ...]:
     return (*_OWN_MOUNTS, "sh", "-c", f'mount -t tmpfs -o size={size} none "$0" && exec "$@"', place)
 
 
+def _seen_by(server: Served, place: str) -> Path:
+    """A place as a server sees it, whose mounts are its own."""
+    return Path("/proc", str(server.pid), "root", place.lstrip("/"))
+
+
 @contextmanager
 def _full(place: Path) -> Iterator[None]:
     filler = place / "filler"
@@ -169,7 +174,7 @@ def _full(place: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(addresses: tuple[str, ...]) -> Iterator[None]:
-    """More connections than the server may have, with a first byte and no more."""
+    """More connections than the server may have, on which nothing is sent."""
     with ExitStack() as held:
         for address in addresses:
             host, _, port = address.rpartition(":")

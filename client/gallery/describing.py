@@ -56,7 +56,8 @@ async def describe_files(
     alpha, ensemble: as `ReidClient.describe` takes them. on_error: "fail" raises the first error. Raises as `describe`
     does where the server goes away; what was described until then is in the cache.
     """
-    keys = [content_key(path) for path in paths]
+    # Without a cache nothing is read to be recognised.
+    keys = [content_key(path) if cache else str(row).encode() for row, path in enumerate(paths)]
     found = _Found(cache, warn)
     if cache:
         found.descriptions = {key: kept for key in set(keys) if (kept := cache.find(key))}
