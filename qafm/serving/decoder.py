@@ -53,9 +53,7 @@ class Decoder:
     @property
     def keeper(self) -> int:
         """Process id of what keeps the worker, which is started where it is gone."""
-        if self._process is None:
-            self._start()
-        return self._process.pid
+        return self._kept().pid
 
     @property
     def worker(self) -> int | None:
@@ -92,14 +90,13 @@ class Decoder:
 
     def _asked(self, data: bytes) -> Answer | None:
         """What the worker, or what keeps it, says of a picture; None where it was ended from outside."""
-        if self._process is None:
-            self._start()
+        process = self._kept()
         if not self._up:
             self._wait_until_up()
         self._number = self._number % (2**32 - 1) + 1
         self._shared[BEGUN.size : BEGUN.size + len(data)] = data
         try:
-            os.write(self._process.stdin.fileno(), QUESTION.pack(self._number, len(data)))
+            os.write(process.stdin.fileno(), QUESTION.pack(self._number, len(data)))
             answer = self._answer()
         except BrokenPipeError:
             answer = None
@@ -107,6 +104,14 @@ class Decoder:
             self._stop()
             return None
         return answer if answer.signal in (0, signal.SIGPROF, *_CRASHES) else None
+
+    def _kept(self) -> subprocess.Popen[bytes]:
+        """The keeper's process. One that was killed may have left its worker the time for an answer."""
+        if self._process is not None and self._process.poll() is not None:
+            self._stop()
+        if self._process is None:
+            self._start()
+        return self._process
 
     def _wait_until_up(self) -> None:
         pipe = self._process.stdout.fileno()

@@ -89,6 +89,15 @@ def test_one_that_is_killed_while_it_waits_is_replaced_and_nothing_is_lost(decod
     assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
 
 
+def test_a_keeper_that_died_after_an_answer_is_replaced(decoder):
+    """Its worker may have answered before it followed it: only the next caller finds it gone."""
+    keeper = decoder.keeper
+    os.kill(keeper, signal.SIGKILL)
+    _wait_until(lambda: decoder.keeper != keeper)
+    assert _worker(decoder)
+    assert _outcome(decoder.decode, GOOD) == _outcome(decode, GOOD)
+
+
 def test_a_question_that_went_with_a_worker_that_was_killed_is_asked_again(decoder):
     """A process that is killed in a read may have emptied its pipe: whether it had is seen by nobody."""
     worker, written = _worker(decoder), os.write
