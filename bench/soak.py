@@ -165,19 +165,21 @@ def _cores() -> tuple[float, float]:
 
 
 def memory_of_all(pid: int | None) -> int:
-    """Of a process and its children, in bytes: each page that several share is counted once."""
+    """Of a process and its children, in bytes."""
     total, processes = 0, [str(pid)]
     while processes:
-        folder = Path("/proc", processes.pop())
+        process = processes.pop()
         with suppress(OSError):
-            total += sum(
-                1024 * int(line.split()[1])
-                for line in (folder / "smaps_rollup").read_text().splitlines()
-                if line.startswith("Pss:")
-            )
-            for children in folder.glob("task/*/children"):
+            total += memory_share(process)
+            for children in Path("/proc", process).glob("task/*/children"):
                 processes += children.read_text().split()
     return total
+
+
+def memory_share(pid: int | str) -> int:
+    """Of one process, in bytes: of a page that several share, its part. Raises OSError where it is gone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from rich.progress import Progress
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bench.campaign.cancelled import request_of
-from bench.campaign.command import Served
+from bench.campaign.command import Served, below, name_of
 from bench.campaign.mutation import good_pictures, mutated
-from bench.soak import memory_of_all
+from bench.soak import memory_share
 from client import ReidClient
 from qafm.contract import ALPHA, FUSION, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, Tensor
 from qafm.errors import QafmError
@@ -50,11 +51,15 @@ class Load:
 
 @dataclass(frozen=True)
 class State:
-    """Of a server after a phase: bytes of its processes, of shared memory, and open files."""
+    """Of a server after a round: bytes of each of its processes, by name, and of shared memory; open files."""
 
-    memory: int
+    processes: dict[str, int]
     shared_memory: int
     descriptors: int
+
+    @property
+    def memory(self) -> int:
+        return sum(self.processes.values())
 
 
 async def load(
@@ -203,8 +208,12 @@ class Attacks:
 def state_of_server(server: Served) -> State:
     pid = server.tritonserver
     regions = Path("/dev/shm").glob("qafm_*")
+    processes: Counter[str] = Counter()
+    for process in (pid, *below(pid)):
+        with suppress(OSError):
+            processes[name_of(process)] += memory_share(process)
     return State(
-        memory=memory_of_all(pid),
+        processes=dict(processes),
         shared_memory=sum(region.stat().st_blocks * 512 for region in regions),
         descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
     )
