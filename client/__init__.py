@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from client.complaints import complaint
     from client.description import AttributeValue, Description
     from client.images import crops_of
     from client.pooling import best_shot, pool
+    from client.quality import complaint, rating
     from client.reid import ReidClient
     from client.sync import SyncReidClient
 
@@ -27,6 +27,7 @@ __all__ = [
     "complaint",
     "crops_of",
     "pool",
+    "rating",
 ]
 
 _MODULES = {
@@ -35,9 +36,10 @@ _MODULES = {
     "ReidClient": "client.reid",
     "SyncReidClient": "client.sync",
     "best_shot": "client.pooling",
-    "complaint": "client.complaints",
+    "complaint": "client.quality",
     "crops_of": "client.images",
     "pool": "client.pooling",
+    "rating": "client.quality",
 }
 
 

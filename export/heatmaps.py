@@ -1,4 +1,4 @@
-"""`python -m export.heatmaps RUN --images ... --out DIR`: what both branches look at (paper, Fig. 8).
+"""`python -m export.heatmaps RUN IMAGE... --out DIR`: what both branches look at (paper, Fig. 8).
 
 A heat map is the length of the feature vector at each place, of APN's decoded features and of APAN's attended ones,
 before either is averaged over places: where it is short, nothing of the picture enters the branch's vector.
@@ -9,24 +9,26 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 import typer
 from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
-from torch import Tensor, nn
 
 from qafm.contract import HEATMAPS_FILE, HEIGHT, WIDTH
 from qafm.errors import InvalidImage, QafmError
 from qafm.files import write_json
 from qafm.images import decode, resize
-from train.checkpoint import load_networks
-from train.networks import Networks, Pixels
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from train.networks import Networks
+
+# PyTorch takes seconds to load: what needs it is imported where the work begins, and not for `--help`.
 
 _HOT = np.array([255, 60, 0], np.float32)
 _SHADE = 0.25
@@ -35,6 +37,10 @@ _SHADE = 0.25
 
 def heatmaps(networks: Networks, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For one crop uint8 [H,W,3], the maps of APN and of APAN: float32 [384,128], each divided by its maximum."""
+    import torch
+
+    from train.networks import Pixels
+
     pixels = Pixels()(torch.from_numpy(resize(crop).copy())[None])
     with torch.inference_mode():
         return (
@@ -78,6 +84,8 @@ def _names(images: list[Path]) -> list[str]:
 
 
 def _lengths(network: nn.Module, layer: nn.Module, pixels: Tensor) -> np.ndarray:
+    import torch.nn.functional as F
+
     seen: list[Tensor] = []
     hook = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
@@ -91,10 +99,17 @@ def _lengths(network: nn.Module, layer: nn.Module, pixels: Tensor) -> np.ndarray
 
 def main(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
-    images: Annotated[list[Path], typer.Option(help="A crop; give the option again for more.")],
+    crops: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE...", help="Crops.", show_default=False)] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="Crops too: `--images *.jpg`.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures; made if missing.")] = Path("build/heatmaps"),
 ) -> None:
     """Draw what both branches look at, for `client eval --heatmaps`."""
+    # An option takes one value: the others of `--images *.jpg` are arguments.
+    images = [*(images or ()), *(crops or ())]
+    if not images:
+        raise typer.BadParameter("name at least one crop", param_hint="IMAGE...")
+    from train.checkpoint import load_networks
+
     try:
         write_heatmaps(load_networks(run), images, out, Console())
     except (QafmError, OSError) as error:

@@ -26,6 +26,8 @@ finally:
         (("export", "--help"), 0, "Usage: python -m export"),
         (("export", "x", "--precision", "int9"), 2, "expected one of fp32, fp16, int8"),
         (("export", "x", "--nonsense"), 2, "No such option: --nonsense"),
+        (("export.heatmaps", "--help"), 0, "Usage: python -m export.heatmaps"),
+        (("export.heatmaps", "x"), 2, "name at least one crop"),
         (("synthetic", "--help"), 0, "Usage: python -m synthetic"),
         (("server", "--help"), 0, "usage: python -m server"),
     ],

@@ -1,10 +1,8 @@
 """The `client` command: what it can do, and how it ends."""
 
-from __future__ import annotations
-
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -39,15 +37,27 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"qafm {version('qafm')}")
+        raise typer.Exit
+
+
 @app.callback()
 @connected
-def client(connection: Connection) -> None:
+def client(
+    connection: Connection,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Describe people with a QAFM server, and evaluate it.
 
     The options that say how to reach the server can stand before or after the name of a command. What stands after it

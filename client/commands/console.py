@@ -6,6 +6,8 @@ Rich is loaded with the first line that is printed: `--help` does without it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -38,3 +40,13 @@ def warn(message: str) -> None:
 def say_error(message: str) -> None:
     """Print what failed; the exit code is the caller's."""
     errors().print(f"client: {message}", style="red", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def interruptible(kept: Callable[[], str]) -> Iterator[None]:
+    """Say what is kept where Ctrl-C ends the block. The command still ends with 130, as shells have it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say_error(f"interrupted: {kept()}")
+        raise

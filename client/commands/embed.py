@@ -21,6 +21,7 @@ from client.commands.options import (
     RequestTimeout,
     Retry,
     alpha_for,
+    kept_after_interruption,
     writable,
 )
 
@@ -43,8 +44,7 @@ def embed_folder(
     retry_s: Retry = defaults.RETRY_S,
     no_cache: NoCache = False,
 ) -> None:
-    """Write the descriptors of a folder's pictures. Interrupted, the same command goes on; pictures that were described
-    before are not sent."""
+    """Write descriptors of a folder's pictures. Interrupted, the same command goes on; what is known is not sent."""
     import asyncio
 
     from client.commands.progress import progress
@@ -75,7 +75,8 @@ def embed_folder(
             )
             return results, embedded(listed.crops, results, folder, name)
 
-    results, descriptors = asyncio.run(described())
+    with console.interruptible(lambda: kept_after_interruption(no_cache)):
+        results, descriptors = asyncio.run(described())
     write_descriptors(out, descriptors)
     failures = [result for result in results if not isinstance(result, Description)]
     for failure in failures:

@@ -92,7 +92,9 @@ def evaluate_server(
                 warn=console.warn,
             )
 
-    _print(asyncio.run(evaluated()), report)
+    with console.interruptible(lambda: f"what was described is kept in {report}; the same command goes on"):
+        result = asyncio.run(evaluated())
+    _print(result, report)
 
 
 def _print(result: "Report", folder: Path) -> None:

@@ -74,6 +74,11 @@ NoCache = Annotated[
 ]
 
 
+def kept_after_interruption(no_cache: bool) -> str:
+    """What becomes of descriptions where a command is interrupted that keeps them by `NoCache`."""
+    return "nothing is kept with --no-cache" if no_cache else "what was described is kept; the same command goes on"
+
+
 class OnError(str, Enum):
     skip = "skip"
     fail = "fail"

@@ -9,7 +9,17 @@ from client import defaults
 from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
-from client.commands.options import Alpha, Ensemble, Json, Model, NamePattern, NoCache, alpha_for, writable
+from client.commands.options import (
+    Alpha,
+    Ensemble,
+    Json,
+    Model,
+    NamePattern,
+    NoCache,
+    alpha_for,
+    kept_after_interruption,
+    writable,
+)
 
 if TYPE_CHECKING:
     from client.description import Description
@@ -50,7 +60,8 @@ def search_person(
             f"{gallery} is no folder; a pattern reads the names in one", param_hint="--name-pattern"
         )
     where = list_gallery(gallery, name_pattern) if gallery.is_dir() else read_gallery(gallery, images)
-    description, searched, failures = asyncio.run(_describe(connection, image, where, alpha, model.value, no_cache))
+    with console.interruptible(lambda: kept_after_interruption(no_cache)):
+        description, searched, failures = asyncio.run(_describe(connection, image, where, alpha, model.value, no_cache))
     for failure in failures:
         console.say_error(str(failure))
     nearest = search(description.descriptor, searched, top, description.model)

@@ -274,12 +274,12 @@ def test_what_was_not_asked_may_change_while_vectors_are_fused(fast):
 
 
 def test_describe_prints_what_the_ensemble_gives(client, commands, fast):
-    code, output, _ = client(*commands["describe"], "--url", fast.url, "--model", "qafm_fast")
-    assert code == 0 and "alpha 0.750   identifiability 0.750" in output
+    code, output, _ = client(*commands["describe"], "--url", fast.url, "--model", "qafm_fast", "--json", "-")
+    assert code == 0 and json.loads(output)["identifiability"] == 0.75
     code, output, errors = client(*commands["describe"], "--url", fast.url, *FIXED)
     assert (code, errors) == (0, "")
-    assert "\n  alpha 0.250\n" in output and "gender: female 0.75" in output
-    (found,) = json.loads(client(*commands["describe"], "--url", fast.url, *FIXED, "--json")[1])
+    assert "\n  alpha: 0.250\n" in output and "gender: female 0.75" in output
+    found = json.loads(client(*commands["describe"], "--url", fast.url, *FIXED, "--json", "-")[1])
     assert (found["alpha"], found["identifiability"], found["complaint"]) == (0.25, None, None)
     assert found["model"] == "cccc-dddd/qafm_fixed_alpha@0.25"
     assert fast.requests == [QAFM_FAST, QAFM_FIXED_ALPHA, QAFM_FIXED_ALPHA]

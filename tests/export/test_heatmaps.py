@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from rich.console import Console
 
 from client.report.report import read_heatmaps
-from export.heatmaps import drawn, heatmaps, write_heatmaps
+from export.heatmaps import drawn, heatmaps, main, write_heatmaps
 from qafm.contract import HEIGHT, WIDTH
 from qafm.errors import InvalidImage
 from tests.support.seeded_repository import seeded_networks
@@ -84,3 +86,16 @@ def test_what_is_no_picture_is_named(networks, tmp_path):
     (tmp_path / "bad.jpg").write_text("no")
     with pytest.raises(InvalidImage, match=r"bad\.jpg: the 2 bytes are not"):
         write_heatmaps(networks, [tmp_path / "bad.jpg"], tmp_path / "out", Console(quiet=True))
+
+
+def test_a_shells_pattern_names_the_crops(monkeypatch, tmp_path, networks, capsys):
+    """The option takes one value; what the shell puts after it are arguments."""
+    for name in "ab":
+        Image.fromarray(crop()).save(tmp_path / f"{name}.png")
+    monkeypatch.setattr("train.checkpoint.load_networks", lambda run: networks)
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    app.command()(main)
+    app(["run", "--images", "a.png", "b.png", "--out", "maps"], standalone_mode=False)
+    drawn_of = [heat["image"] for heat in json.loads(Path("maps/heatmaps.json").read_text())["heatmaps"]]
+    assert drawn_of == ["a.png", "b.png"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from client.commands import describe
 from qafm.contract import MODELS, QAFM, SCATTER
 from qafm.diagnosis import Defect, Diagnosis
 
@@ -218,13 +221,42 @@ def test_describe(client, peer, tmp_path):
     bad.write_bytes(b"bad")
     code, output, errors = client("describe", good, "--url", peer.url)
     assert (code, errors) == (0, "")
-    assert "alpha 0.750" in output and "gender: female 0.75" in output
-    code, output, errors = client("describe", good, bad, "--url", peer.url, "--json")
+    assert "alpha: 0.750" in output and "gender: female 0.75" in output and "quality" not in output
+    code, output, errors = client("describe", good, bad, "--url", peer.url, "--json", "-")
     assert code == 1
-    (found,) = json.loads(output)
+    found = json.loads(output)
     assert found["path"] == str(good)
     assert found["attributes"]["gender"]["value"] == "female"
     assert "bad.jpg: the image is damaged" in errors
+    assert client("describe", bad, "--url", peer.url)[0] == 2
+
+
+def test_describe_prints_as_it_goes_and_an_interruption_says_how_far_it_came(client, peer, tmp_path, monkeypatch):
+    good, slow = tmp_path / "good.jpg", tmp_path / "slow.jpg"
+    good.write_bytes(b"1")
+    slow.write_bytes(b"2 slow")
+    peer.slow = b"2"
+    printing = describe._print
+
+    def interrupt(*arguments):
+        printing(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(describe, "_print", interrupt)
+    code, output, errors = client("describe", good, slow, "--url", peer.url, "--json", tmp_path / "found.json")
+    assert code == 130 and str(good) in output and str(slow) not in output
+    assert "client: interrupted: 1 of 2 images were described" in errors
+    assert not (tmp_path / "found.json").exists()
+
+
+def test_describe_writes_a_list(client, peer, tmp_path):
+    picture, out = tmp_path / "good.jpg", tmp_path / "found.json"
+    picture.write_bytes(b"1")
+    code, output, _ = client("describe", picture, picture, "--url", peer.url, "--json", out)
+    assert code == 0 and output.count("gender: female") == 2
+    assert [found["path"] for found in json.loads(out.read_text())] == [str(picture)] * 2
+    code, _, errors = client("describe", picture, "--url", peer.url, "--json", tmp_path / "no" / "found.json")
+    assert code == 2 and "is not there; make it first" in errors and len(peer.requests) == 2
 
 
 def test_describe_says_what_is_wrong(client, peer, tmp_path):
@@ -236,11 +268,14 @@ def test_describe_says_what_is_wrong(client, peer, tmp_path):
     whole = MODELS[QAFM]
     peer.models[QAFM] = dataclasses.replace(whole, outputs=(*whole.outputs, *whole.optional_outputs))
     # Its utility is 0.75, better than ordinary: nothing to complain of.
-    assert "utility 0.750" in client("describe", picture, "--url", peer.url)[1]
+    assert "quality" not in client("describe", picture, "--url", peer.url)[1]
+    quality["discard"] = {"utility": {"interval": [0.01, 0.03]}}
+    peer.manifest = json.dumps({"diagnosis": rule.content(), "quality": quality})
+    assert "\n  quality: good (utility 0.75; 0.5 is ordinary)\n" in client("describe", picture, "--url", peer.url)[1]
     assert "too dark" not in client("describe", picture, "--url", peer.url)[1]
     peer.models[QAFM] = dataclasses.replace(whole, outputs=(*whole.outputs, SCATTER))
     assert "\n  too dark to trust\n" in client("describe", picture, "--url", peer.url)[1]
-    (found,) = json.loads(client("describe", picture, "--url", peer.url, "--json")[1])
+    found = json.loads(client("describe", picture, "--url", peer.url, "--json", "-")[1])
     assert found["complaint"] == "too dark to trust" and found["utility"] is None
     peer.manifest = json.dumps({"diagnosis": {"darkness": 3}, "quality": quality})
     code, output, errors = client("describe", picture, "--url", peer.url)
@@ -259,5 +294,6 @@ def test_describe_does_not_mix_two_models(client, peer, tmp_path, monkeypatch):
     monkeypatch.setattr(type(peer), "_answer", replaced)
     for name in "ab":
         (tmp_path / f"{name}.jpg").write_bytes(b"1")
-    code, output, errors = client("describe", tmp_path / "a.jpg", tmp_path / "b.jpg", "--url", peer.url)
-    assert code == 2 and not output and "has come back with another model" in errors
+    out = tmp_path / "found.json"
+    code, _, errors = client("describe", tmp_path / "a.jpg", tmp_path / "b.jpg", "--url", peer.url, "--json", out)
+    assert code == 2 and not out.exists() and "has come back with another model" in errors
