@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from client.defaults import CONCURRENCY
 from client.ensembles import ensemble_for
-from client.evaluation.ablation import Ablation, ablate, known, require_served_inputs
+from client.evaluation.ablation import Ablation, ablate, require_served_inputs
 from client.evaluation.baseline import describe_by_colour
 from client.evaluation.confirmed import OnError
 from client.evaluation.dataset import EvaluationData, read_dataset
 from client.evaluation.describing import DescribedDataset, describe_dataset
+from client.evaluation.earlier import Changes, Evaluated, compare_evaluations
 from client.evaluation.folder import REPORT_FILE, report_folder
-from client.evaluation.lists import IMAGES_FILE, QUERIES_FILE, write_images, write_queries
+from client.evaluation.lists import IMAGES_FILE, QUERIES_FILE, query_rows, write_images, write_queries
+from client.evaluation.measures import Measured, measure
 from client.progress import Progress, quiet
 from client.reid import ReidClient
 from client.report.examples import choose_examples
@@ -29,14 +28,9 @@ from qafm.contract import IDENTIFIABILITY, MODELS, QAFM, QAFM_FAST, SCATTER
 from qafm.datasets.degradations import Degradation
 from qafm.errors import EvaluationFailed, InvalidDescriptors, InvalidSettings
 from qafm.files import whole_file
-from qafm.retrieval.abstention import Abstention, abstain, require_fraction
-from qafm.retrieval.bootstrap import Interval
-from qafm.retrieval.comparison import intervals
-from qafm.retrieval.descriptors import Descriptors, save_descriptors
-from qafm.retrieval.discard import DiscardCurve, discard_curves
+from qafm.retrieval.abstention import require_fraction
+from qafm.retrieval.descriptors import save_descriptors
 from qafm.retrieval.metrics import Metrics, evaluate
-from qafm.retrieval.reranking import Reranking
-from qafm.retrieval.verification import OperatingPoint, operating_points
 from qafm.weighting import Weighting
 
 
@@ -54,6 +48,7 @@ async def evaluate_dataset(
     sweep_alpha: bool = False,
     weightings: Mapping[str, Weighting] | None = None,
     heatmaps: Mapping[str, bytes] | None = None,
+    against: Evaluated | None = None,
     progress: Progress = quiet,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Report:
@@ -63,11 +58,10 @@ async def evaluate_dataset(
     same call goes on with the images that are left. alpha, ensemble: as `ReidClient.describe` takes them. rerank: also
     the metrics after k-reciprocal re-ranking. abstaining: also those without this share of the queries, those of the
     worst quality. sweep_alpha: also the paper's Table 4; weightings: with a row for each of these, by name. heatmaps:
-    pictures to show, by their images' names. warn: is told what a person should know before trusting the result, and of
-    each image that failed. Raises as `describe_dataset` does, InvalidDataset where `data` is not valid, InvalidSettings
-    for another share than `qafm.retrieval.abstention` takes or what cannot do with what the ensemble gives, where
-    another evaluation writes into `folder` or a report of another dataset is there, InvalidDescriptors where nothing
-    can be measured, and EvaluationFailed where that is because images failed.
+    pictures to show, by their images' names. against: an earlier evaluation of the same queries, to compare with. warn:
+    is told what a person should know before trusting the result, and of each image that failed. Raises as
+    `describe_dataset` does; InvalidDataset, InvalidSettings and InvalidDescriptors for what is wrong with the data, the
+    options or `folder`; EvaluationFailed where nothing can be measured because images failed.
     """
     start = time.perf_counter()
     ensemble = ensemble_for(alpha, ensemble)
@@ -76,8 +70,7 @@ async def evaluate_dataset(
     for warning in (*dataset.warnings, *_doubts(ensemble, weightings or {})):
         warn(warning)
     # Before anything is described: what it says is needed when all is.
-    sweep_alpha = sweep_alpha or bool(weightings)
-    recorded = dataset.degradations() if sweep_alpha else None
+    recorded = dataset.degradations() if sweep_alpha or weightings else None
     with report_folder(folder, dataset.identity, dataset.root):
         described = await describe_dataset(
             client,
@@ -90,14 +83,15 @@ async def evaluate_dataset(
             progress=progress,
             warn=warn,
         )
-        measured = await _measure(described, rerank, abstaining, recorded)
+        measured = await _measured(described, dataset, rerank, abstaining, recorded)
         swept = (client, recorded, described.query, described.gallery, measured.metrics, concurrency, weightings)
-        ablation = await ablate(*swept) if sweep_alpha else None
+        ablation = await ablate(*swept) if sweep_alpha or weightings else None
         await client.confirm_model()
         _write_descriptors(folder, described)
         # Half of the memory, and not needed any more.
         described = described.without_vectors()
-        report = await _report(client, dataset, described, measured, ablation, heatmaps or {}, progress, start)
+        changes = _compared(described, measured, against, warn) if against else None
+        report = await _report(client, dataset, described, measured, changes, ablation, heatmaps or {}, progress, start)
         await asyncio.to_thread(_write, folder, described, report)
     return report
 
@@ -126,46 +120,6 @@ def _doubts(ensemble: str, weightings: Mapping[str, Weighting]) -> Iterator[str]
         yield f"the weightings read what {ensemble} estimates of Q and SCATTER; {QAFM} measures them, by 35 views"
 
 
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    metrics: Metrics
-    intervals: dict[str, Interval]
-    verification: list[OperatingPoint]
-    reranked: Metrics | None
-    abstained: Abstention | None
-    discard: dict[str, DiscardCurve]
-    seconds: float
-    """Of the first three."""
-
-
-async def _measure(
-    described: DescribedDataset, rerank: bool, abstaining: float | None, recorded: Mapping[str, Degradation] | None
-) -> _Measured:
-    # In threads: the connection stays alive meanwhile.
-    start = time.perf_counter()
-    query, gallery = described.query, described.gallery
-    try:
-        metrics = await asyncio.to_thread(evaluate, query, gallery)
-    except InvalidDescriptors as error:
-        if not described.failed_images:
-            raise
-        raise EvaluationFailed(f"there is nothing to measure, because images failed: {error}") from error
-    ends = await asyncio.to_thread(intervals, metrics, query.pids)
-    verification = await asyncio.to_thread(operating_points, query, gallery)
-    seconds = time.perf_counter() - start
-    reranked = await asyncio.to_thread(evaluate, query, gallery, Reranking()) if rerank else None
-    abstained = None if abstaining is None else await asyncio.to_thread(abstain, query, gallery, abstaining)
-    # The truth, where it is recorded, is a signal that no other can beat by more than chance.
-    truth = {"recorded strength": _strength(query, recorded)} if recorded else None
-    discard = await asyncio.to_thread(discard_curves, query, metrics, truth)
-    return _Measured(metrics, ends, verification, reranked, abstained, discard, seconds)
-
-
-def _strength(side: Descriptors, recorded: Mapping[str, Degradation]) -> NDArray[np.float64]:
-    """How good the images are by what is recorded to be wrong with them: minus its strength, float64 [N]."""
-    return np.array([-recorded[path].strength for path in known(side.paths).tolist()])
-
-
 def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
     with whole_file(folder / "query.npz") as query, whole_file(folder / "gallery.npz") as gallery:
         for file, side in ((query, described.query), (gallery, described.gallery)):
@@ -178,7 +132,7 @@ def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
 
 def _write(folder: Path, described: DescribedDataset, report: Report) -> None:
     """All but the descriptors; then the journal has done its work, unless some images are to be tried again."""
-    write_queries(folder / QUERIES_FILE, described.query, report.metrics)
+    write_queries(folder / QUERIES_FILE, described.query, report.measured.metrics)
     if report.ablation:
         write_images(folder / IMAGES_FILE, described.query, described.gallery, report.ablation)
     write_report(folder, report)
@@ -190,7 +144,8 @@ async def _report(
     client: ReidClient,
     dataset: EvaluationData,
     described: DescribedDataset,
-    measured: _Measured,
+    measured: Measured,
+    changes: Changes | None,
     ablation: Ablation | None,
     heatmaps: Mapping[str, bytes],
     progress: Progress,
@@ -206,17 +161,14 @@ async def _report(
         dataset=dataset.identity,
         url=client.url,
         model=described.model,
-        metrics=measured.metrics,
-        intervals=measured.intervals,
+        measured=measured,
         baseline=baseline,
-        reranked=measured.reranked,
-        abstained=measured.abstained,
-        discard=measured.discard,
+        against=changes,
+        queries=query_rows(query, measured.metrics),
         alpha=described.all("alpha"),
         identifiability=described.all("identifiability"),
         examples=await asyncio.to_thread(choose_examples, dataset.root, query, gallery, measured.metrics),
         heatmaps=heatmaps,
-        verification=measured.verification,
         attributes=described.attributes,
         failed_images=described.failed_images,
         unanswered=described.unanswered,
@@ -231,6 +183,35 @@ async def _report(
             "total_s": time.perf_counter() - start,
         },
     )
+
+
+async def _measured(
+    described: DescribedDataset,
+    dataset: EvaluationData,
+    rerank: bool,
+    abstaining: float | None,
+    recorded: Mapping[str, Degradation] | None,
+) -> Measured:
+    """In a thread: the connection stays alive meanwhile."""
+    work = partial(measure, rerank=rerank, abstaining=abstaining, recorded=recorded)
+    try:
+        return await asyncio.to_thread(work, described.query, described.gallery, dataset.attributes)
+    except InvalidDescriptors as error:
+        if not described.failed_images:
+            raise
+        raise EvaluationFailed(f"there is nothing to measure, because images failed: {error}") from error
+
+
+def _compared(
+    described: DescribedDataset, measured: Measured, against: Evaluated, warn: Callable[[str], None]
+) -> Changes | None:
+    """None, and a warning, where the two are not of the same queries: nothing else of the result depends on it."""
+    after = Evaluated.of(str(described.root), described.model, now(), measured.metrics, described.query)
+    try:
+        return compare_evaluations(after, against)
+    except InvalidDescriptors as error:
+        warn(f"not compared with {against.name}: {error}")
+        return None
 
 
 def _measure_baseline(described: DescribedDataset, progress: Progress) -> Metrics:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from client.commands.bench import measure_load
+from client.commands.compare import compare_reports
 from client.commands.connection import Connection, connected
 from client.commands.console import say_error
 from client.commands.describe import describe_images
@@ -70,6 +71,7 @@ app.command("describe")(describe_images)
 app.command("embed")(embed_folder)
 app.command("search")(search_person)
 app.command("score")(score_descriptors)
+app.command("compare")(compare_reports)
 app.command("bench")(measure_load)
 
 

@@ -12,9 +12,11 @@ from client.commands.connection import Connection, connected
 from client.commands.exit_codes import FAILURES
 from client.commands.options import (
     Abstain,
+    Against,
     Alpha,
     Concurrency,
     Ensemble,
+    Heatmaps,
     Model,
     NamePattern,
     OnError,
@@ -28,7 +30,9 @@ from client.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from client.evaluation.earlier import Evaluated
     from client.report.report import Report
+    from qafm.weighting import Weighting
 
 
 class Split(str, Enum):
@@ -51,11 +55,10 @@ def evaluate_server(
     retry_s: Retry = defaults.RETRY_S,
     rerank: Rerank = False,
     abstain: Abstain = None,
-    heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder that `python -m export.heatmaps` wrote, to show in the report.")
-    ] = None,
+    heatmaps: Heatmaps = None,
     sweep_alpha: SweepAlpha = False,
     weighting: Weightings = None,
+    against: Against = None,
 ) -> None:
     """Evaluate a server on a dataset, and write a report. Interrupted, the same command goes on."""
     import asyncio
@@ -63,15 +66,12 @@ def evaluate_server(
     from client.commands.progress import progress
     from client.evaluate import evaluate_dataset, require_quality
     from client.evaluation.dataset import read_dataset
-    from client.report.report import read_heatmaps
-    from qafm.weighting import load_weighting
 
     # What is wrong with the input is said before any server is asked.
     alpha = alpha_for(model, alpha)
     require_quality(model.value, abstaining=abstain is not None, weightings=bool(weighting))
     dataset = read_dataset(data, limit, name_pattern)
-    pictures = read_heatmaps(heatmaps) if heatmaps else {}
-    weightings = {str(path): load_weighting(path) for path in weighting or ()}
+    pictures, earlier, weightings = _read(heatmaps, against, weighting or [])
 
     async def evaluated() -> "Report":
         async with connection.client(request_timeout_s=request_timeout_s, retry_s=retry_s) as client:
@@ -88,35 +88,48 @@ def evaluate_server(
                 sweep_alpha=sweep_alpha,
                 weightings=weightings,
                 heatmaps=pictures,
+                against=earlier,
                 progress=progress,
                 warn=console.warn,
             )
 
     with console.interruptible(lambda: f"what was described is kept in {report}; the same command goes on"):
-        result = asyncio.run(evaluated())
-    _print(result, report)
+        _print(asyncio.run(evaluated()), report)
+
+
+def _read(
+    heatmaps: Path | None, against: Path | None, weightings: list[Path]
+) -> "tuple[dict[str, bytes], Evaluated | None, dict[str, Weighting]]":
+    """What the options name."""
+    from client.evaluation.earlier import read_evaluated
+    from client.report.report import read_heatmaps
+    from qafm.weighting import load_weighting
+
+    pictures = read_heatmaps(heatmaps) if heatmaps else {}
+    earlier = read_evaluated(against) if against else None
+    return pictures, earlier, {str(path): load_weighting(path) for path in weightings}
 
 
 def _print(result: "Report", folder: Path) -> None:
     """The tables, and the images that failed; those end the command with FAILURES."""
     from client.commands import tables
 
-    output = console.output()
+    output, measured = console.output(), result.measured
     output.print(
         tables.metrics(
             {
-                "QAFM": result.metrics,
-                "Re-ranked": result.reranked,
-                **tables.abstained(result.abstained),
+                "QAFM": measured.metrics,
+                "Re-ranked": measured.reranked,
+                **tables.abstained(measured.abstained),
                 "Colour histogram": result.baseline,
             },
-            result.intervals,
+            measured.intervals,
         )
     )
-    if result.verification:
-        output.print(tables.verification(result.verification))
-    if result.discard:
-        output.print(tables.discard(result.discard))
+    if measured.verification:
+        output.print(tables.verification(measured.verification))
+    if measured.discard:
+        output.print(tables.discard(measured.discard))
     if result.attributes:
         output.print(tables.attributes(result.attributes))
     if result.ablation:

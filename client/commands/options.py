@@ -51,6 +51,10 @@ Abstain = Annotated[
         help="Also the metrics without this share of the queries, those of the worst quality, as if left to a person.",
     ),
 ]
+Against = Annotated[Path | None, typer.Option(help="Folder of an earlier report of the same queries, to compare with.")]
+Heatmaps = Annotated[
+    Path | None, typer.Option(help="Folder that `python -m export.heatmaps` wrote, to show in the report.")
+]
 SweepAlpha = Annotated[
     bool, typer.Option("--sweep-alpha", help="Also the paper's Table 4: each branch alone, and α fixed.")
 ]

@@ -15,6 +15,7 @@ from qafm.retrieval.verification import OperatingPoint
 
 if TYPE_CHECKING:
     from client.evaluation.ablation import Ablation
+    from client.evaluation.earlier import Changes, Evaluated
     from client.gallery.search import Found
     from client.load import Load
     from qafm.attribute_metrics import HeadMetrics
@@ -55,6 +56,39 @@ def comparison(result: Score, found: Comparison) -> Table:
     for name, each in found.differences.items():
         own, other = (f"{100 * getattr(one.metrics, name):.2f}" for one in (result, found.against))
         table.add_row(METRIC_LABELS[name], own, other, each.in_per_cent())
+    return table
+
+
+def evaluations(first: Evaluated, compared: list[Changes]) -> Table:
+    """Reports beside the first one."""
+    table = Table()
+    for name in ("Report", "Model"):
+        table.add_column(name, overflow="fold")
+    for name in ("Rank-1 %", "mAP %", "Difference in mAP (95 % interval)", "Better", "Worse"):
+        table.add_column(name, justify="right")
+    for each in (first, *(one.after for one in compared)):
+        found = next((one for one in compared if one.after is each), None)
+        told = (
+            (found.differences["mAP"].in_per_cent(), f"{len(found.better):,}", f"{len(found.worse):,}")
+            if found
+            else ("", "", "")
+        )
+        table.add_row(escape(each.name), escape(each.model), f"{100 * each.rank1:.2f}", f"{100 * each.mAP:.2f}", *told)
+    return table
+
+
+def changes(found: Changes, shown: int) -> Table:
+    """The queries of a report that changed most."""
+    table = Table(title=f"Queries of {escape(found.after.name)} that changed most")
+    table.add_column("Query", overflow="fold")
+    for name in ("Before", "After", "Change"):
+        table.add_column(name, justify="right")
+    for place, group in enumerate((found.better, found.worse)):
+        for change in group[:shown]:
+            numbers = (f"{100 * change.before:.1f}", f"{100 * change.after:.1f}", f"{100 * change.gain:+.1f}")
+            table.add_row(escape(change.path), *numbers)
+        if not place and group and found.worse:
+            table.add_section()
     return table
 
 

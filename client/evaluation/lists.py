@@ -18,13 +18,22 @@ QUERIES_FILE, IMAGES_FILE = "queries.csv", "images.csv"
 
 
 def write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
-    """One line a query as CSV; without a true match it has no AP and no first match."""
+    """What `query_rows` says, as CSV."""
+    _write(path, query_rows(query, metrics))
+
+
+def query_rows(query: Descriptors, metrics: Metrics) -> list[list[object]]:
+    """A head, and one row a query: without a true match it has no AP and no first match; utility and Q (higher is
+    worse) where they are known."""
+    quality = {name: array for name in ("utility", "identifiability") if (array := getattr(query, name)) is not None}
     columns = (known(query.paths), query.pids, query.camids, metrics.average_precision, metrics.first_match)
     rows = [
-        [*image, f"{precision:.6g}" if first else "", first or ""]
-        for *image, precision, first in zip(*(column.tolist() for column in columns), strict=True)
+        [path, pid, camid, f"{precision:.6g}" if first else "", first or "", *(f"{value:.6g}" for value in values)]
+        for path, pid, camid, precision, first, *values in zip(
+            *(column.tolist() for column in (*columns, *quality.values())), strict=True
+        )
     ]
-    _write(path, [["path", "pid", "camid", "ap", "first_match"], *rows])
+    return [["path", "pid", "camid", "ap", "first_match", *quality], *rows]
 
 
 def write_images(path: Path, query: Descriptors, gallery: Descriptors, ablation: Ablation) -> None:

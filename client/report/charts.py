@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qafm.retrieval.discard import DiscardCurve
 from qafm.retrieval.metrics import CMC_LENGTH, Metrics
+from qafm.retrieval.verification import OperatingPoint
 
 # Charts are drawn in these colours, which are then replaced by the page's variables.
 _TEXT, _LINE, _ACCENT, _SOFT = "#010203", "#010204", "#010205", "#010206"
@@ -51,6 +52,24 @@ def cmc_curve(metrics: Metrics, baseline: Metrics) -> str:
         axes.plot(ranks, 100 * baseline.cmc, color=_SOFT, linestyle="--", label="baseline")
         axes.set(xlabel="rank", ylabel="queries with a hit, %", xlim=(1, CMC_LENGTH), ylim=(0, 100))
         axes.legend(loc="lower right")
+    return svg.getvalue()
+
+
+def roc_curve(roc: Sequence[NDArray[np.float64]], points: Sequence[OperatingPoint]) -> str:
+    """The true positive rate at each false positive rate, in per cent, with the operating points on it. roc:
+    thresholds, false and true positive rates, float64 [T] each."""
+    with _chart("Receiver operating characteristic") as (axes, svg):
+        _, false, true = roc
+        # What accepts no stranger has no place on a logarithmic axis.
+        shown = false > 0
+        axes.plot(100 * false[shown], 100 * true[shown], color=_ACCENT, linewidth=2)
+        marks = np.array([(point.false_positive_rate, point.true_positive_rate) for point in points])
+        axes.plot(*(100 * marks.T), color=_TEXT, marker="o", linestyle="none")
+        for point in points:
+            at = (100 * point.false_positive_rate, 100 * point.true_positive_rate)
+            axes.annotate(f"{point.threshold:.3f}", at, (8, -4), textcoords="offset points")
+        axes.set(xlabel="false positive rate, % (logarithmic)", ylabel="true positive rate, %", xscale="log")
+        axes.set(ylim=(0, 100), xlim=(min(100 * false[shown].min(), 10 * marks[:, 0].min() * 100), 100))
     return svg.getvalue()
 
 

@@ -1,28 +1,22 @@
-"""The crops of a report: whom the server takes for whom, and which pictures it finds easy and hard."""
+"""Which crops a report shows: whom the server takes for whom, and which pictures it calls good and poor."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from client.page import crop
-from qafm.errors import InvalidImage
-from qafm.files import read_file
-from qafm.images import MAX_BYTES, decode
-from qafm.retrieval.descriptors import Descriptors, of_both
+from qafm.retrieval.descriptors import Descriptors
+from qafm.retrieval.discard import quality_signals
 from qafm.retrieval.metrics import Metrics
 from qafm.retrieval.ranking import ranked_lists
 
 LIST_LENGTH = 10
 EXTREMES = 8
-_THUMBNAIL = (64, 128)
+BEST = 6
+"""How many queries whose list is right from the first to the last match are shown."""
 
 
 @dataclass(frozen=True)
@@ -30,70 +24,85 @@ class Listed:
     """An image of the gallery in a ranked list. distance: Euclidean, from 0 to 2. match: whether it is the person."""
 
     path: str
+    camid: int
     distance: float
     match: bool
 
 
 @dataclass(frozen=True)
+class OtherQuery:
+    """Another query of the same person. average_precision: in [0,1]. first_match: its rank, from 1."""
+
+    path: str
+    camid: int
+    average_precision: float
+    first_match: int
+
+
+@dataclass(frozen=True)
 class RankedQuery:
-    """A query and what is nearest to it in the gallery. average_precision: in [0,1], over the whole gallery."""
+    """A query and what is nearest to it in the gallery.
+
+    average_precision: in [0,1], over the whole gallery. first_match: the rank of its first true match, from 1. others:
+    the other queries of the person.
+    """
 
     path: str
     pid: int
     camid: int
     average_precision: float
+    first_match: int
     nearest: tuple[Listed, ...]
+    others: tuple[OtherQuery, ...] = ()
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An image and its identifiability score Q, higher is worse."""
+    """An image, and what a signal says of its quality: higher is better."""
 
     path: str
-    identifiability: float
+    quality: float
 
 
 @dataclass(frozen=True)
 class Examples:
     """What to show of a dataset at `root`; paths are relative to it.
 
-    queries: of each identity the query with the lowest average precision, the lowest of all first. easiest, hardest:
-    images by Q, the extreme first; none where there is no Q.
+    queries: of each identity the query with the lowest average precision, the lowest of all first. best: queries with
+    the highest, of as many identities. signal: the name of what says the quality of images, as
+    `qafm.retrieval.discard.quality_signals` has it; None where nothing does. finest, poorest: images by it, the extreme
+    first.
     """
 
     root: Path
     queries: tuple[RankedQuery, ...]
-    easiest: tuple[Scored, ...]
-    hardest: tuple[Scored, ...]
+    best: tuple[RankedQuery, ...] = ()
+    signal: str | None = None
+    finest: tuple[Scored, ...] = ()
+    poorest: tuple[Scored, ...] = ()
 
 
 def choose_examples(root: Path, query: Descriptors, gallery: Descriptors, metrics: Metrics) -> Examples:
     """metrics: of this query and gallery, which must have paths."""
     assert query.paths is not None and gallery.paths is not None, "described images have paths"
-    rows = worst_of_each_identity(query.pids, metrics.average_precision)
-    queries = tuple(
-        RankedQuery(
-            path=str(query.paths[row]),
-            pid=int(query.pids[row]),
-            camid=int(query.camids[row]),
-            average_precision=float(metrics.average_precision[row]),
-            nearest=tuple(
-                Listed(str(gallery.paths[place]), float(distance), bool(match))
-                for place, distance, match in zip(ranked.rows, ranked.distances, ranked.matches, strict=True)
-            ),
-        )
-        for row, ranked in zip(rows, ranked_lists(query, gallery, rows, LIST_LENGTH), strict=True)
-    )
-    scores = of_both(query, gallery, "identifiability")
-    if scores is None:
-        return Examples(root, queries, (), ())
-    paths = np.concatenate([query.paths, gallery.paths])
+    worst = worst_of_each_identity(query.pids, metrics.average_precision)
+    best = worst_of_each_identity(query.pids, -metrics.average_precision)[:BEST]
+    lists = [
+        replace(ranked, others=_others(query, metrics, row))
+        for row, ranked in zip(worst.tolist(), _ranked(query, gallery, metrics, worst), strict=True)
+    ]
+    examples = Examples(root, tuple(lists), tuple(_ranked(query, gallery, metrics, best)))
+    ours, theirs = quality_signals(query), quality_signals(gallery)
+    signal = next((name for name in ours if name in theirs), None)
+    if signal is None:
+        return examples
+    scores, paths = np.concatenate([ours[signal], theirs[signal]]), np.concatenate([query.paths, gallery.paths])
     order = np.argsort(scores, kind="stable")
-    easiest, hardest = (
+    poorest, finest = (
         tuple(Scored(str(paths[row]), float(scores[row])) for row in extreme)
         for extreme in (order[:EXTREMES], order[::-1][:EXTREMES])
     )
-    return Examples(root, queries, easiest, hardest)
+    return replace(examples, signal=signal, finest=finest, poorest=poorest)
 
 
 def worst_of_each_identity(pids: NDArray[np.int64], average_precision: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -104,77 +113,36 @@ def worst_of_each_identity(pids: NDArray[np.int64], average_precision: NDArray[n
     return rows[np.sort(first)]
 
 
-def crops_by_quality(examples: Examples) -> str:
-    """The section with the crops of the lowest and the highest Q (the paper's Figs. 4 and 5); none without Q."""
-    if not examples.easiest:
-        return ""
-
-    def row(images: Sequence[Scored]) -> str:
-        shown = (
-            crop(
-                _thumbnail(examples.root / image.path),
-                image.path,
-                f"{image.identifiability:.3f}<br>{_name(image.path)}",
-            )
-            for image in images
+def _ranked(query: Descriptors, gallery: Descriptors, metrics: Metrics, rows: NDArray[np.intp]) -> list[RankedQuery]:
+    """The queries of some rows, with their lists."""
+    assert query.paths is not None and gallery.paths is not None
+    return [
+        RankedQuery(
+            path=str(query.paths[row]),
+            pid=int(query.pids[row]),
+            camid=int(query.camids[row]),
+            average_precision=float(metrics.average_precision[row]),
+            first_match=int(metrics.first_match[row]),
+            nearest=tuple(
+                Listed(str(gallery.paths[place]), int(gallery.camids[place]), float(distance), bool(match))
+                for place, distance, match in zip(ranked.rows, ranked.distances, ranked.matches, strict=True)
+            ),
         )
-        return f'<div class="crops">{"".join(shown)}</div>'
-
-    return f"""<section><h2>Lowest Q: by this score the easiest to identify</h2>{row(examples.easiest)}
-<h2>Highest Q: by this score the hardest</h2>{row(examples.hardest)}</section>"""
+        for row, ranked in zip(rows, ranked_lists(query, gallery, rows, LIST_LENGTH), strict=True)
+    ]
 
 
-def lists_of_queries(examples: Examples) -> str:
-    """The section with the ranked lists (the paper's Figs. 9 and 10)."""
-    lists = "".join(_ranked(examples.root, query) for query in examples.queries)
-    return f"""<section><h2>Ranked lists, the worst query first</h2>
-<p class="note">Of each identity the query with the lowest average precision, and the {LIST_LENGTH} nearest gallery
-images with their distance: <span class="right">✓ the same person</span>, <span class="wrong">✗ somebody else</span>.
-</p>
-<p><label>Identity <input type="search" id="identity" inputmode="numeric" placeholder="0042"></label>
-<span class="note" id="shown" aria-live="polite"></span></p>
-{lists}{_SEARCH}</section>"""
-
-
-def _ranked(root: Path, query: RankedQuery) -> str:
-    nearest = "".join(
-        crop(
-            _thumbnail(root / image.path),
-            f"rank {rank}: {image.path}",
-            f"{'✓' if image.match else '✗'} {image.distance:.3f}<br>{_name(image.path)}",
-            "right" if image.match else "wrong",
+def _others(query: Descriptors, metrics: Metrics, row: int) -> tuple[OtherQuery, ...]:
+    """The other queries of the person in a row, the worst first."""
+    assert query.paths is not None
+    same = np.flatnonzero((query.pids == query.pids[row]) & ~np.isnan(metrics.average_precision))
+    same = same[same != row]
+    return tuple(
+        OtherQuery(
+            str(query.paths[other]),
+            int(query.camids[other]),
+            float(metrics.average_precision[other]),
+            int(metrics.first_match[other]),
         )
-        for rank, image in enumerate(query.nearest, start=1)
+        for other in same[np.argsort(metrics.average_precision[same], kind="stable")]
     )
-    asked = crop(_thumbnail(root / query.path), query.path, f"query<br>{_name(query.path)}", "asked")
-    return f"""<article class="list" data-identity="{query.pid:04d}">
-<h3>{query.pid:04d}, camera {query.camid}: average precision {100 * query.average_precision:.1f} %</h3>
-<div class="crops">{asked}{nearest}</div></article>
-"""
-
-
-def _name(path: str) -> str:
-    return escape(Path(path).stem)
-
-
-def _thumbnail(path: Path) -> bytes:
-    """A picture small enough that thousands fit a page, as WebP; empty where it is gone."""
-    try:
-        picture = Image.fromarray(decode(read_file(path, MAX_BYTES)))
-    except (OSError, InvalidImage):
-        return b""
-    picture.thumbnail(_THUMBNAIL)
-    encoded = io.BytesIO()
-    picture.save(encoded, "WEBP", quality=75)
-    return encoded.getvalue()
-
-
-_SEARCH = """<script>
-const identity = document.getElementById("identity");
-identity.addEventListener("input", () => {
-  const lists = [...document.querySelectorAll(".list")];
-  for (const list of lists) list.hidden = !list.dataset.identity.includes(identity.value.trim());
-  document.getElementById("shown").textContent =
-    `${lists.filter((list) => !list.hidden).length} of ${lists.length}`;
-});
-</script>"""

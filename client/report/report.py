@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,19 +13,17 @@ from client.description import Float32
 from client.evaluation import baseline
 from client.evaluation.ablation import Ablation
 from client.evaluation.describing import FailedImage
+from client.evaluation.earlier import Changes
 from client.evaluation.folder import REPORT_FORMAT
 from client.evaluation.identity import DatasetIdentity
+from client.evaluation.measures import Measured
 from client.images import picture
 from client.report.examples import Examples
 from qafm.attribute_metrics import HeadMetrics
 from qafm.contract import HEATMAPS_FILE
 from qafm.errors import InvalidSettings
 from qafm.manifest import Manifest
-from qafm.retrieval.abstention import Abstention, abstention_summary
-from qafm.retrieval.bootstrap import Interval
-from qafm.retrieval.discard import DiscardCurve
 from qafm.retrieval.metrics import PROTOCOL, Metrics
-from qafm.retrieval.score import discard_summary, reranked_summary
 from qafm.retrieval.verification import OperatingPoint
 
 
@@ -34,11 +32,10 @@ class Report:
     """The result of an evaluation: what report.json and report.html say.
 
     created: local time, ISO 8601. data: the dataset's folder as it was given. dataset: what identifies the dataset.
-    model: the name of what described the images; see `asked`. intervals: 95 %, of rank1 and mAP. lacks: what the server
-    did not have. timings: seconds, images/s.
+    model: the name of what described the images; see `asked`. lacks: what the server did not have. timings: seconds,
+    images/s. queries: a head and a row a query, as queries.csv has them. against: beside an earlier evaluation.
     alpha, identifiability: float32 [N], of all images, for the charts; no Q where α was given. heatmaps: pictures by
-    the names of their images.
-    discard: by signal of quality. unanswered: how many of the failed images may succeed when they are sent again.
+    the names of their images. unanswered: how many of the failed images may succeed when they are sent again.
     """
 
     created: str
@@ -46,10 +43,8 @@ class Report:
     dataset: DatasetIdentity
     url: str
     model: str
-    metrics: Metrics
-    intervals: dict[str, Interval]
+    measured: Measured
     baseline: Metrics
-    verification: list[OperatingPoint]
     attributes: dict[str, HeadMetrics]
     failed_images: tuple[FailedImage, ...]
     manifest: Manifest
@@ -60,10 +55,18 @@ class Report:
     heatmaps: Mapping[str, bytes] = field(default_factory=dict)
     unanswered: int = 0
     lacks: tuple[str, ...] = ()
-    reranked: Metrics | None = None
-    abstained: Abstention | None = None
-    discard: dict[str, DiscardCurve] = field(default_factory=dict)
     ablation: Ablation | None = None
+    against: Changes | None = None
+    queries: Sequence[Sequence[object]] = ()
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.measured.metrics
+
+    @property
+    def verification(self) -> list[OperatingPoint]:
+        """One threshold for all pairs."""
+        return self.measured.verification
 
     @property
     def asked(self) -> tuple[str | None, float | None]:
@@ -77,14 +80,9 @@ class Report:
             "model": self.model,
             "ensemble": ensemble,
             "alpha": given_alpha,
-            **self.metrics.summary(),
-            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
-            **reranked_summary(self.reranked),
-            **abstention_summary(self.abstained),
+            **self.measured.summary(),
             "failed_images": [asdict(image) for image in self.failed_images],
             "baseline": {"name": baseline.NAME, **self.baseline.summary()},
-            "verification": [asdict(point) for point in self.verification],
-            **discard_summary(self.discard),
             "attributes": {name: asdict(head) for name, head in self.attributes.items()},
             "distance": "euclidean",
             "vectors": "descriptors",
@@ -97,6 +95,7 @@ class Report:
             "manifest": dict(self.manifest.content),
             "lacks": list(self.lacks),
             **({"ablation": self.ablation.summary()} if self.ablation else {}),
+            **({"against": self.against.summary()} if self.against else {}),
         }
 
 

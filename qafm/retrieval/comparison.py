@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,24 +10,33 @@ from qafm.datasets.crops import JUNK_PID
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.bootstrap import Difference, Interval, difference, interval
 from qafm.retrieval.descriptors import Descriptors
-from qafm.retrieval.metrics import Metrics
 
 Differences = dict[str, Difference]
 """Of rank1 and mAP, by name."""
 
 
-def per_query(metrics: Metrics) -> dict[str, np.ndarray]:
+class Ranked(Protocol):
+    """What two results of the same queries are compared by, as `qafm.retrieval.metrics.Metrics` has it."""
+
+    @property
+    def average_precision(self) -> np.ndarray: ...
+
+    @property
+    def first_match(self) -> np.ndarray: ...
+
+
+def per_query(metrics: Ranked) -> dict[str, np.ndarray]:
     """What the means of rank1 and mAP are of: for each float64 [N], one a query; NaN for one without a true match."""
     first_is_right = np.where(metrics.first_match > 0, metrics.first_match == 1, np.nan)
     return {"rank1": first_is_right, "mAP": metrics.average_precision}
 
 
-def intervals(metrics: Metrics, pids: np.ndarray) -> dict[str, Interval]:
+def intervals(metrics: Ranked, pids: np.ndarray) -> dict[str, Interval]:
     """The 95 % intervals of rank1 and mAP. pids: int64 [N], of the queries."""
     return {name: interval(values, pids) for name, values in per_query(metrics).items()}
 
 
-def differences(metrics: Metrics, other: Metrics, pids: np.ndarray, rows: np.ndarray | None = None) -> Differences:
+def differences(metrics: Ranked, other: Ranked, pids: np.ndarray, rows: np.ndarray | None = None) -> Differences:
     """By how much rank1 and mAP of `metrics` exceed those of `other`, with paired 95 % intervals.
 
     pids: int64 [N], of the queries. rows: int64 [N], for each of them its row in `other`, as `same_queries` has it; by

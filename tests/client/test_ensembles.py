@@ -173,7 +173,7 @@ def test_an_evaluation_of_the_fast_ensemble_says_so_wherever_it_is_kept(client, 
     assert (report["model"], report["ensemble"], report["alpha"]) == ("eeee-ffff/qafm_fast", QAFM_FAST, None)
     assert report["rank1"] == 1 and "identifiability" in report["discard"] and "abstained" in report
     page = (tmp_path / "report/report.html").read_text()
-    assert "eeee-ffff/qafm_fast: quality by one learnt network" in page and "Lowest Q" in page
+    assert "quality by one learnt network" in page and "The poorest pictures" in page
     for side in ("query", "gallery"):
         assert read_descriptors(tmp_path / f"report/{side}.npz").model == "eeee-ffff/qafm_fast"
 
@@ -187,8 +187,8 @@ def test_an_evaluation_with_alpha_given_has_that_weight_and_no_quality(client, c
     assert (report["model"], report["ensemble"], report["alpha"]) == (name, QAFM_FIXED_ALPHA, 0.25)
     assert report["rank1"] == 1 and "discard" not in report
     page = (tmp_path / "report/report.html").read_text()
-    assert f"{name}: α = 0.25 for every image, no quality" in page
-    assert "Cumulative matching" in page and "Lowest Q" not in page and "Histogram of" not in page
+    assert f"<h1>{name} on" in page and "α = 0.25 for every image, no quality" in page
+    assert "Cumulative matching" in page and "poorest pictures" not in page and "Histogram of" not in page
     for side in ("query", "gallery"):
         kept = read_descriptors(tmp_path / f"report/{side}.npz")
         assert kept.model == name and kept.alpha.tolist() == [0.25] * len(kept)

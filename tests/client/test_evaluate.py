@@ -98,6 +98,47 @@ def test_the_report_has_intervals_and_each_row_of_the_sweep_its_difference(peer,
     assert "-25.00 (-50.00 to +0.00)" in (tmp_path / "report.html").read_text(), "of mAP: half of 1/2 and 0"
 
 
+def test_an_evaluation_is_compared_with_an_earlier_one(client, peer, dataset, tmp_path, monkeypatch):
+    """Of two people the second is no longer found."""
+    no_baseline(monkeypatch)
+    before, after = tmp_path / "before", tmp_path / "after"
+    peer.manifest = manifest_of("aaaa-bbbb")
+    assert run(client, peer, dataset, before)[0] == 0
+    assert run(client, peer, dataset, after, "--against", before)[0] == 0
+    against = json.loads((after / "report.json").read_text())["against"]
+    assert (against["better"], against["worse"], against["before"]["model"]) == (0, 0, "aaaa-bbbb/qafm")
+    (dataset / "query/0002_c1s1_000001_00.jpg").write_bytes(b"0 query")
+    peer.manifest = manifest_of("cccc-dddd")
+    assert run(client, peer, dataset, after, "--against", before)[0] == 0
+    against = json.loads((after / "report.json").read_text())["against"]
+    assert (against["better"], against["worse"]) == (0, 1)
+    lost = against["queries"][-1]
+    assert (lost["path"], lost["before"], lost["ap"]) == ("query/0002_c1s1_000001_00.jpg", 1, pytest.approx(1 / 3))
+    page = (after / "report.html").read_text()
+    assert "No different, beyond chance, from aaaa-bbbb/qafm" in page and "Most worsened" in page
+    code, output, _ = client("compare", before, after, "--json", tmp_path / "compared.json")
+    assert code == 0 and "-33.33 (-66.67 to +0.00)" in output and "cccc-dddd/qafm" in output
+    assert "query/0002_c1s1_000001_00.jpg" in output and "-66.7" in output
+    (compared,) = json.loads((tmp_path / "compared.json").read_text())["compared"]
+    assert compared["worse"] == 1 and compared["after"]["model"] == "cccc-dddd/qafm"
+
+
+def test_other_queries_are_not_compared_and_nothing_is_lost(client, peer, dataset, tmp_path, monkeypatch):
+    no_baseline(monkeypatch)
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert run(client, peer, dataset, before, "--limit", 1)[0] == 0
+    code, _, errors = run(client, peer, dataset, after, "--against", before)
+    assert code == 0 and f"not compared with {before}: the results are not of the same queries" in errors
+    assert "against" not in json.loads((after / "report.json").read_text())
+    code, _, errors = client("compare", before, after)
+    assert code == 2 and "not of the same queries" in errors
+    code, _, errors = client("compare", before)
+    assert code == 2 and "alone cannot be compared" in errors
+    peer.requests.clear()
+    code, _, errors = run(client, peer, dataset, after, "--against", tmp_path / "nothing")
+    assert code == 2 and "expected the folder of a report of `client eval`" in errors and not peer.requests
+
+
 def no_baseline(monkeypatch):
     """The files of these tests are no pictures: the baseline cannot read them."""
     monkeypatch.setattr("client.evaluate.describe_by_colour", lambda root, images, step: images)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import io
 import shutil
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from client.evaluation.ablation import Ablation, Degradation, Row
 from client.evaluation.describing import FailedImage
+from client.evaluation.earlier import Evaluated, compare_evaluations
 from client.evaluation.identity import DatasetIdentity
+from client.evaluation.lists import query_rows
+from client.evaluation.measures import measure
 from client.report.examples import choose_examples
 from client.report.report import Report
 from client.report.write import write_report
 from qafm.attribute_metrics import HeadMetrics
 from qafm.attributes import SCHEMA
 from qafm.manifest import Manifest
-from qafm.retrieval.abstention import Abstention
 from qafm.retrieval.bootstrap import Difference, Interval
-from qafm.retrieval.comparison import intervals
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.discard import QUALITY_FIELDS
 from qafm.retrieval.metrics import evaluate
-from qafm.retrieval.verification import operating_points
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: `make browser`")
@@ -58,6 +61,7 @@ def described(root, folder, generator, centres) -> Descriptors:
         np.array(names),
         alpha=generator.random(IMAGES, dtype=np.float32),
         identifiability=generator.random(IMAGES, dtype=np.float32),
+        utility=generator.random(IMAGES, dtype=np.float32),
     )
 
 
@@ -67,7 +71,16 @@ def report(tmp_path_factory):
     root, generator = tmp_path_factory.mktemp("report"), np.random.default_rng(0)
     centres = generator.standard_normal((IDENTITIES + 1, 50))
     query, gallery = (described(root, folder, generator, centres) for folder in ("query", "bounding_box_test"))
-    metrics = evaluate(query, gallery)
+    attributes = {pid: np.array([pid % len(attribute.values) for attribute in SCHEMA], np.int8) for pid in range(9)}
+    measured = measure(query, gallery, attributes, rerank=True, abstaining=0.1)
+    metrics = measured.metrics
+    now = Evaluated.of("report", "k7m2-9xqd/qafm", "2026-01-02T03:04:05+00:00", metrics, query)
+    noisy = dataclasses.replace(
+        query, descriptors=query.descriptors + generator.normal(0, 0.1, query.descriptors.shape).astype(np.float32)
+    )
+    earlier = Evaluated.of(
+        "an/earlier/report", "aaaa-bbbb/qafm", "2026-01-01T03:04:05+00:00", evaluate(noisy, gallery), query
+    )
     difference = {"mAP": Difference(-0.0123, Interval(-0.0301, 0.0042))}
     rows = tuple(
         Row(f"fixed α = {tenth / 10}", tenth / 10, metrics, difference if tenth > 1 else {}) for tenth in range(1, 10)
@@ -82,12 +95,10 @@ def report(tmp_path_factory):
             model="k7m2-9xqd/qafm",
             data="a/rather/long/path/without/any/blanks/to/a/dataset/in/Market-1501s/layout/Market-1501-v15.09.15",
             url="127.0.0.1:8001",
-            metrics=metrics,
-            intervals=intervals(metrics, query.pids),
+            measured=measured,
             baseline=metrics,
-            reranked=metrics,
-            abstained=Abstention(0.1, "utility", 0.25, 3, metrics),
-            verification=operating_points(query, gallery),
+            queries=query_rows(query, metrics),
+            against=compare_evaluations(now, earlier),
             attributes={
                 attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, Interval(0.5, 0.6875)) for attribute in SCHEMA
             },
@@ -145,6 +156,44 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path):
     assert page.evaluate(sticking_out) == []
 
 
+def test_axe_finds_nothing_serious(page):
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found = Axe().run(page).response["violations"]
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert not serious, [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in serious]
+
+
+def test_a_picture_is_enlarged_and_put_away(page):
+    picture = page.locator(".list .enlarge img").nth(1)
+    picture.click()
+    enlarged = page.locator("#enlarged img")
+    assert enlarged.is_visible() and enlarged.get_attribute("alt") == picture.get_attribute("alt")
+    assert enlarged.bounding_box()["height"] > 1.5 * picture.bounding_box()["height"]
+    page.keyboard.press("Escape")
+    assert not enlarged.is_visible()
+
+
+def test_links_lead_to_sections_and_data_can_be_saved(page, tmp_path):
+    links = page.locator("nav a")
+    assert links.count() > 8
+    for link in links.all():
+        assert page.locator(link.get_attribute("href")).count() == 1
+    with page.expect_download() as download:
+        page.locator("a[download='queries.csv']").click()
+    download.value.save_as(tmp_path / "queries.csv")
+    with (tmp_path / "queries.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["path", "pid", "camid", "ap", "first_match", "utility", "identifiability"] and len(rows) == IMAGES
+
+
+def test_printed_it_has_every_list_and_no_controls(page):
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible() and not page.locator("#identity").is_visible()
+    assert page.locator(".list").last.is_visible()
+    if page.evaluate("innerWidth") > 1000:
+        assert page.pdf(format="A4").startswith(b"%PDF")
+
+
 def test_every_picture_is_shown_and_one_that_is_gone_says_so(page):
     page.evaluate("""() => { for (const one of document.images) one.loading = "eager"; }""")
     page.wait_for_function("[...document.images].every((one) => one.complete)")
@@ -165,7 +214,7 @@ def test_ranked_lists_are_found_by_identity(page):
     assert page.evaluate(shown) == IDENTITIES
     page.get_by_label("Identity").fill("0007")
     assert page.evaluate(shown) == 1
-    assert page.locator("[data-identity='0007']").is_visible()
+    assert page.locator(".list[data-identity='0007']").is_visible()
     assert page.get_by_text(f"1 of {IDENTITIES}").is_visible()
     page.get_by_label("Identity").fill("")
     assert page.evaluate(shown) == IDENTITIES

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from client.evaluate import write_queries
-from client.report.examples import choose_examples, crops_by_quality, lists_of_queries, worst_of_each_identity
+from client.report.examples import OtherQuery, choose_examples, worst_of_each_identity
+from client.report.lists import best_section, lists_section
+from client.report.quality import poorest_and_finest
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
 
@@ -52,8 +55,36 @@ def test_examples_by_hand(sides, tmp_path):
         ("gallery/b.jpg", 4, True),
         ("gallery/c.jpg", 11, False),
     ]
-    assert [one.identifiability for one in found.easiest] == [0.25, 0.5, 0.75, 1, 2, 3]
-    assert [one.path for one in found.hardest[:2]] == ["gallery/c.jpg", "gallery/b.jpg"]
+    assert [(one.first_match, one.others) for one in found.queries] == [(2, ()), (1, ())]
+    assert [one.path for one in found.best] == ["query/2.jpg", "query/1.jpg"]
+    assert found.signal == "identifiability" and [one.quality for one in found.finest] == [
+        -0.25,
+        -0.5,
+        -0.75,
+        -1,
+        -2,
+        -3,
+    ]
+    assert [one.path for one in found.poorest[:2]] == ["gallery/c.jpg", "gallery/b.jpg"]
+
+
+def test_the_other_queries_of_a_person_stand_below_the_worst(sides, tmp_path):
+    query, gallery, _ = sides
+    query = replace(query, pids=np.array([1, 2, 2]))  # the third finds its own at once, and then last
+    found = choose_examples(tmp_path, query, gallery, evaluate(query, gallery))
+    assert [(one.path, len(one.others)) for one in found.queries] == [("query/1.jpg", 0), ("query/2.jpg", 1)]
+    assert found.queries[1].others == (OtherQuery("query/3.jpg", 1, pytest.approx((1 + 2 / 3) / 2), 1),)
+    assert "1 other query" in lists_section(found).content and "first match at rank 2" in lists_section(found).content
+
+
+def test_the_utility_comes_before_q(sides, tmp_path):
+    query, gallery, metrics = sides
+    query, gallery = (replace(side, utility=np.array([0.5, 0.25, 0.75], np.float32)) for side in (query, gallery))
+    found = choose_examples(tmp_path, query, gallery, metrics)
+    assert found.signal == "utility" and found.finest[0].quality == 0.75
+    assert (
+        choose_examples(tmp_path, replace(query, utility=None, identifiability=None), gallery, metrics).signal is None
+    )
 
 
 def test_a_picture_that_is_gone_and_a_name_that_is_html(sides, tmp_path):
@@ -64,9 +95,9 @@ def test_a_picture_that_is_gone_and_a_name_that_is_html(sides, tmp_path):
         def handle_starttag(self, tag, attributes):
             tags.append(tag)
 
-    for section in (lists_of_queries(examples), crops_by_quality(examples)):
+    for section in (lists_section(examples).content, best_section(examples).content, poorest_and_finest(examples)):
         Reader().feed(section)
-        assert "no picture" in section and "&lt;i&gt;.jpg" in section
+        assert "no picture" in section and "&lt;i&gt;" in section
     assert "i" not in tags and "img" not in tags
 
 
@@ -75,8 +106,8 @@ def test_every_query_has_a_line(sides, tmp_path):
     write_queries(tmp_path / "queries.csv", query, metrics)
     with (tmp_path / "queries.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
-            ["path", "pid", "camid", "ap", "first_match"],
-            ["query/1.jpg", "1", "1", "0.5", "2"],
-            ["query/2.jpg", "2", "1", "0.833333", "1"],
-            ["query/3.jpg", "3", "1", "", ""],
+            ["path", "pid", "camid", "ap", "first_match", "identifiability"],
+            ["query/1.jpg", "1", "1", "0.5", "2", "0.5"],
+            ["query/2.jpg", "2", "1", "0.833333", "1", "0.25"],
+            ["query/3.jpg", "3", "1", "", "", "0.75"],
         ]
