@@ -5,6 +5,7 @@ print.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import NamedTuple
@@ -42,6 +43,16 @@ def with_navigation(sections: Iterable[Section | None]) -> str:
     links = "".join(f'<li><a href="#{each.name}">{each.title}</a>' for each in present)
     shown = "".join(f'<section id="{each.name}"><h2>{each.title}</h2>{each.content}</section>\n' for each in present)
     return f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n{shown}'
+
+
+def when(created: str) -> str:
+    """HTML of an ISO 8601 time, to the minute."""
+    return escape(created[:16].replace("T", " ")) or "an unknown date"
+
+
+def breakable(path: str) -> str:
+    """HTML of a path or a name, which may be broken after its separators rather than within words."""
+    return re.sub(r"([/_.-])", r"\1<wbr>", escape(path))
 
 
 def crop(content: bytes, alternative: str, caption: str, frame: str = "") -> str:
@@ -117,6 +128,8 @@ tbody th { color: var(--soft); min-width: 7.5rem; }
 #failures h2, p.bad, td.bad { color: var(--warn); }
 p.good { color: var(--right); }
 .verdict { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(16rem, 100%), 1fr)); gap: 1.5rem; }
+section.asked { display: grid; grid-template-columns: 7rem 1fr; gap: 1.2rem; }
+section.asked ul { margin: 0; padding-left: 1.2rem; columns: 14rem; }
 .verdict p { margin: 0 0 .6rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: 0; padding: 0; list-style: none; font-size: .9rem; }
 a { color: var(--accent); }

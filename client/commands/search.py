@@ -1,5 +1,6 @@
 """`client search`: one person in a gallery."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ from client.commands.options import (
 if TYPE_CHECKING:
     from client.description import Description
     from client.gallery.files import GalleryImages
-    from client.gallery.search import Gallery
+    from client.gallery.search import Found, Gallery
 
 
 @connected
@@ -41,6 +42,10 @@ def search_person(
     images: Annotated[
         Path | None, typer.Option(help="The folder in which the paths of an .npz start: the dataset's folder.")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=2, help="Only up to this distance: `client score` and a report say what it accepts."),
+    ] = None,
     name_pattern: NamePattern = None,
     no_cache: NoCache = False,
     json_file: Json = None,
@@ -48,10 +53,9 @@ def search_person(
     """Find a person in a folder of crops, or in descriptors of them. Crops that were described before are not sent."""
     import asyncio
 
-    from client.commands import tables
     from client.gallery.files import list_gallery
-    from client.gallery.search import read_gallery, search, write_page
-    from qafm.files import write_json
+    from client.gallery.search import read_gallery, search
+    from client.report.report import now
 
     # What is wrong with the input is said before any server is asked.
     alpha = alpha_for(model, alpha)
@@ -61,38 +65,50 @@ def search_person(
         )
     where = list_gallery(gallery, name_pattern) if gallery.is_dir() else read_gallery(gallery, images)
     with console.interruptible(lambda: kept_after_interruption(no_cache)):
-        description, searched, failures = asyncio.run(_describe(connection, image, where, alpha, model.value, no_cache))
-    for failure in failures:
+        asked = asyncio.run(_ask(connection, image, where, alpha, model.value, no_cache))
+    for failure in asked.failures:
         console.say_error(str(failure))
-    nearest = search(description.descriptor, searched, top, description.model)
-    console.output().print(tables.nearest(nearest))
+    model_name = asked.description.model
+    nearest = search(asked.description.descriptor, asked.searched, top, model_name, threshold)
+    _print(nearest, threshold)
     if json_file is not None:
-        listed = [
-            {"path": str(match.path), "distance": match.distance} | ({"person": match.person} if match.person else {})
-            for match in nearest
-        ]
-        write_json(json_file, {"image": str(image), "model": description.model, "found": listed})
+        _write_json(json_file, image, model_name, nearest, threshold)
     if html is not None:
-        write_page(html, image, nearest, description.model, gallery if gallery.is_dir() else images or Path())
-    if failures:
-        console.say_error(f"left out because they could not be described: {len(failures)} image(s), named above")
+        from client.gallery.page import write_page
+
+        within = gallery if gallery.is_dir() else images or Path()
+        write_page(html, image, nearest, model_name, within, created=now(), about=asked.about, threshold=threshold)
+    if asked.failures:
+        count = len(asked.failures)
+        console.say_error(f"left out because they could not be described: {count} image(s), named above")
         raise typer.Exit(FAILURES)
 
 
-async def _describe(
+@dataclass(frozen=True)
+class _Asked:
+    """The image; the gallery (described now, unless it was kept), and why some of its images failed; and what a person
+    should know of the image."""
+
+    description: "Description"
+    searched: "Gallery"
+    failures: "list[Exception]"
+    about: list[str]
+
+
+async def _ask(
     connection: Connection,
     image: Path,
     where: "GalleryImages | Gallery",
     alpha: float | None,
     ensemble: str,
     no_cache: bool,
-) -> "tuple[Description, Gallery, list[Exception]]":
-    """The image, the gallery (described now, unless it was kept), and why some of its images failed."""
+) -> _Asked:
     from client.commands.progress import progress
     from client.gallery.cache import Cache
     from client.gallery.describing import model_asked
     from client.gallery.files import GalleryImages
     from client.gallery.search import describe_gallery, require_same_model
+    from client.quality import rating
 
     failures: list[Exception] = []
     async with connection.client() as client:
@@ -114,4 +130,26 @@ async def _describe(
                 warn=console.warn,
             )
         await client.confirm_model()
-    return description, where, failures
+        rated = rating(description, client.manifest)
+    about = [f"quality: {rated}"] if rated else []
+    return _Asked(description, where, failures, [*about, *map(str, description.attributes.values())])
+
+
+def _print(nearest: "list[Found]", threshold: float | None) -> None:
+    from client.commands import tables
+
+    if nearest:
+        console.output().print(tables.nearest(nearest))
+    else:
+        console.output().print(f"Nobody up to a distance of {threshold:g}.")
+
+
+def _write_json(path: Path, image: Path, model: str | None, nearest: "list[Found]", threshold: float | None) -> None:
+    from qafm.files import write_json
+
+    found = [
+        {"path": str(match.path), "distance": match.distance} | ({"person": match.person} if match.person else {})
+        for match in nearest
+    ]
+    limit = {} if threshold is None else {"threshold": threshold}
+    write_json(path, {"image": str(image), "model": model, **limit, "found": found})

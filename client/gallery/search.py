@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,10 @@ from client.description import Description, Float32
 from client.gallery.cache import Cache
 from client.gallery.describing import describe_files, model_asked
 from client.gallery.files import GalleryImages
-from client.images import picture
-from client.page import crop, page
 from client.progress import Progress
 from client.reid import ReidClient
 from qafm.contract import QAFM
 from qafm.errors import InvalidDataset, InvalidDescriptors
-from qafm.files import whole_file
 from qafm.retrieval.descriptors import read_descriptors, require_one_model
 from qafm.retrieval.distances import from_squares, squared_distances
 
@@ -121,11 +117,13 @@ def require_same_model(
         raise InvalidDescriptors(f"{error}: the server has the gallery's, by {options}") from None
 
 
-def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = None) -> list[Found]:
+def search(
+    descriptor: Float32, gallery: Gallery, top: int, model: str | None = None, threshold: float | None = None
+) -> list[Found]:
     """The `top` crops nearest to a descriptor, float32 [D], nearest first, ties by place in the gallery.
 
-    model: the name of what made the descriptor. Raises InvalidDescriptors where the gallery is of another model: of
-    another name, or descriptors of another length.
+    model: the name of what made the descriptor. threshold: the largest distance that is still found. Raises
+    InvalidDescriptors where the gallery is of another model: of another name, or descriptors of another length.
     """
     require_one_model(model, gallery.model)
     if gallery.descriptors.shape[1] != len(descriptor):
@@ -135,31 +133,7 @@ def search(descriptor: Float32, gallery: Gallery, top: int, model: str | None = 
         )
     distances = from_squares(squared_distances(descriptor, gallery.descriptors), "euclidean")
     rows = np.argsort(distances, kind="stable")[:top]
+    if threshold is not None:
+        rows = rows[distances[rows] <= threshold]
     people = gallery.people or (None,) * len(gallery.paths)
     return [Found(gallery.paths[row], float(distances[row]), people[row]) for row in rows.tolist()]
-
-
-def write_page(path: Path, image: Path, nearest: list[Found], model: str | None, within: Path) -> None:
-    """Write a page with the image and the crops nearest to it. It contains the pictures; if one is gone, its caption.
-
-    model: the name of what described them. within: the folder of the gallery, outside which no picture is read. Raises
-    OSError.
-    """
-    figures = "".join(
-        crop(
-            picture(match.path, within),
-            f"rank {rank}",
-            f"<b>{rank}</b> &nbsp; {match.distance:.3f}"
-            + (f" &nbsp; {escape(match.person)}" if match.person else "")
-            + f"<br>{escape(str(match.path))}",
-        )
-        for rank, match in enumerate(nearest, start=1)
-    )
-    content = page(
-        f"Who looks like {image.name}?",
-        f"""<header><h1>Who looks like this?</h1><p>{escape(str(image))}<br>Model {escape(str(model))}</p></header>
-<section class="crops">{crop(picture(image, image.parent), "what was searched for", escape(image.name))}</section>
-<section><h2>Nearest first, with their distance</h2><div class="crops">{figures}</div></section>""",
-    )
-    with whole_file(path) as file:
-        file.write(content.encode())

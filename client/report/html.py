@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 
 from client.evaluation.describing import FailedImage
-from client.page import Section, page, with_navigation
+from client.page import Section, page, when, with_navigation
 from client.report.lists import best_section, heatmaps_section, lists_section
-from client.report.parts import interval, percent, when, wide
+from client.report.parts import interval, percent, wide
 from client.report.quality import quality_section
 from client.report.recognition import changes_section, metrics_section, threshold_section
 from client.report.report import Report

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from client.page import Section, crop
+from client.page import Section, breakable, crop
 from client.report.examples import LIST_LENGTH, Examples, RankedQuery
 from client.report.parts import note, percent
 from client.report.pictures import thumbnail
@@ -81,7 +81,7 @@ def _others(query: RankedQuery) -> str:
 
 
 def _name(path: str) -> str:
-    return escape(Path(path).stem)
+    return breakable(Path(path).stem)
 
 
 _SEARCH = """<script>

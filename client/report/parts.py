@@ -32,11 +32,6 @@ def interval(ends: Interval | None, digits: int = 2) -> str:
     return ends.in_per_cent(digits) if ends else ""
 
 
-def when(created: str) -> str:
-    """HTML of an ISO 8601 time, to the minute."""
-    return escape(created[:16].replace("T", " ")) or "an unknown date"
-
-
 def chance(ends: Interval) -> int:
     """Of the interval of a difference: 1 where it is above 0 beyond chance, -1 below, 0 where neither is known."""
     return 1 if ends.low > 0 else -1 if ends.high < 0 else 0

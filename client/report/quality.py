@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from client.evaluation.ablation import correlation
-from client.page import Section, crop
+from client.page import Section, breakable, crop
 from client.report.charts import discard_chart, histogram, scatter
 from client.report.examples import Examples, Scored
 from client.report.parts import Cell, chance, download, note, points, table
@@ -113,7 +113,7 @@ def poorest_and_finest(examples: Examples) -> str:
             crop(
                 thumbnail(examples.root / image.path),
                 image.path,
-                f"{sign * image.quality:.3f}<br>{escape(Path(image.path).stem)}",
+                f"{sign * image.quality:.3f}<br>{breakable(Path(image.path).stem)}",
             )
             for image in images
         )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from client.evaluation import baseline
 from client.evaluation.earlier import Change
-from client.page import Section, crop
+from client.page import Section, breakable, crop, when
 from client.report.charts import cmc_curve, roc_curve
-from client.report.parts import download, interval, note, percent, points, table, when
+from client.report.parts import download, interval, note, percent, points, table
 from client.report.pictures import thumbnail
 from client.report.report import Report
 from qafm.retrieval.metrics import METRIC_LABELS, Metrics
@@ -125,7 +125,7 @@ def _changed(report: Report, changes: Sequence[Change]) -> str:
         crop(
             thumbnail(root / change.path) if root else b"",
             change.path,
-            f"{percent(change.before, 0)} → {percent(change.after, 0)}<br>{escape(Path(change.path).stem)}",
+            f"{percent(change.before, 0)} → {percent(change.after, 0)}<br>{breakable(Path(change.path).stem)}",
         )
         for change in changes[:SHOWN_CHANGES]
     )

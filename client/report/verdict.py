@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from client.report.parts import chance, interval, percent, points, when
+from client.page import when
+from client.report.parts import chance, interval, percent, points
 from client.report.report import Report
 from client.report.words import TITLES
 from qafm.attribute_metrics import HeadMetrics

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.gallery.search import Found, Gallery, read_gallery, search, write_page
+from client.gallery.page import write_page
+from client.gallery.search import Found, Gallery, read_gallery, search
 from qafm.contract import DESCRIPTOR_SIZE
 from qafm.errors import InvalidDescriptors
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
@@ -96,7 +97,25 @@ def test_kept_descriptors_are_searched_without_their_pictures(client, peer, fold
     )
     assert code == 0 and peer.requests == ["qafm"]
     assert output.index("y.jpg") < output.index("<x>.jpg")
-    assert "1.414" in output and "&lt;x&gt;.jpg" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "1.414" in output and "&lt;x&gt;.<wbr>jpg" in page
+    assert "2 of 2 pictures are not below" in page and "gender: female 0.75" in page
+
+
+def test_a_threshold_bounds_what_is_found(client, peer, folder, tmp_path):
+    def within(distance):
+        search = ("search", tmp_path / "query.jpg", "--gallery", folder, "--url", peer.url, "--threshold", distance)
+        code, output, _ = client(*search, "--json", tmp_path / "found.json", "--html", tmp_path / "page.html")
+        assert code == 0
+        return json.loads((tmp_path / "found.json").read_text()), output
+
+    found, _ = within(1.4)
+    assert [Path(one["path"]).name for one in found["found"]] == ["a.PNG", "c.jpg"] and found["threshold"] == 1.4
+    assert "up to a distance of 1.4" in (tmp_path / "page.html").read_text()
+    (tmp_path / "query.jpg").write_bytes(b"7 nobody")
+    found, output = within(1.4)
+    assert not found["found"] and output == "Nobody up to a distance of 1.4.\n"
+    assert "Nobody, up to a distance of 1.4." in (tmp_path / "page.html").read_text()
 
 
 def test_an_image_that_fails_is_named_and_left_out(client, peer, folder, tmp_path):

@@ -7,6 +7,8 @@ import dataclasses
 import io
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ from client.evaluation.earlier import Evaluated, compare_evaluations
 from client.evaluation.identity import DatasetIdentity
 from client.evaluation.lists import query_rows
 from client.evaluation.measures import measure
+from client.gallery.page import write_page
+from client.gallery.search import Found
 from client.report.examples import choose_examples
 from client.report.report import Report
 from client.report.write import write_report
@@ -130,22 +134,56 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
-def page(request, browser, report) -> Iterator[Page]:
-    width, scheme = request.param
+@pytest.fixture(scope="module")
+def found(report):
+    """The page of a search, one of its pictures gone."""
+    root = report.parent
+    crops = sorted((root / "bounding_box_test").iterdir())[:5]
+    nearest = [Found(path, 0.25 * place, "anna") for place, path in enumerate([*crops, root / "gone.jpg"])]
+    about = ["quality: good (utility 0.62; 0.5 is ordinary)", *(f"{one.name}: {one.values[0]} 0.93" for one in SCHEMA)]
+    write_page(
+        root / "found.html", crops[0], nearest, "k7m2-9xqd/qafm", root, created="today", about=about, threshold=1.25
+    )
+    return root / "found.html"
+
+
+SCREENS = pytest.mark.parametrize(
+    "screen", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=lambda p: f"{p[0]}-{p[1]}"
+)
+
+
+@contextmanager
+def opened_on(browser: Browser, screen: tuple[int, str], file: Path) -> Iterator[Page]:
+    width, scheme = screen
     opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     said: list[str] = []
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.on("request", lambda one: one.url.startswith(("file:", "data:")) or said.append(one.url))
-    opened.goto(report.as_uri())
+    opened.goto(file.as_uri())
     yield opened
     assert said == []
     opened.close()
 
 
-def test_nothing_is_wider_than_the_screen(page, tmp_path):
-    page.screenshot(path=tmp_path / "report.png", full_page=True)
+@pytest.fixture
+def page(screen, browser, report) -> Iterator[Page]:
+    with opened_on(browser, screen, report) as opened:
+        yield opened
+
+
+@pytest.fixture
+def found_page(screen, browser, found) -> Iterator[Page]:
+    with opened_on(browser, screen, found) as opened:
+        yield opened
+
+
+@SCREENS
+def test_nothing_is_wider_than_the_screen(page):
+    require_nothing_wider(page)
+
+
+def require_nothing_wider(page):
     width = page.evaluate("innerWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     # A wide table scrolls inside its section; nothing else may stick out of one.
@@ -156,13 +194,19 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path):
     assert page.evaluate(sticking_out) == []
 
 
+@SCREENS
 def test_axe_finds_nothing_serious(page):
+    require_nothing_serious(page)
+
+
+def require_nothing_serious(page):
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     found = Axe().run(page).response["violations"]
     serious = [one for one in found if one["impact"] in ("serious", "critical")]
     assert not serious, [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in serious]
 
 
+@SCREENS
 def test_a_picture_is_enlarged_and_put_away(page):
     picture = page.locator(".list .enlarge img").nth(1)
     picture.click()
@@ -173,6 +217,7 @@ def test_a_picture_is_enlarged_and_put_away(page):
     assert not enlarged.is_visible()
 
 
+@SCREENS
 def test_links_lead_to_sections_and_data_can_be_saved(page, tmp_path):
     links = page.locator("nav a")
     assert links.count() > 8
@@ -186,6 +231,7 @@ def test_links_lead_to_sections_and_data_can_be_saved(page, tmp_path):
     assert head == ["path", "pid", "camid", "ap", "first_match", "utility", "identifiability"] and len(rows) == IMAGES
 
 
+@SCREENS
 def test_printed_it_has_every_list_and_no_controls(page):
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible() and not page.locator("#identity").is_visible()
@@ -194,6 +240,7 @@ def test_printed_it_has_every_list_and_no_controls(page):
         assert page.pdf(format="A4").startswith(b"%PDF")
 
 
+@SCREENS
 def test_every_picture_is_shown_and_one_that_is_gone_says_so(page):
     page.evaluate("""() => { for (const one of document.images) one.loading = "eager"; }""")
     page.wait_for_function("[...document.images].every((one) => one.complete)")
@@ -202,11 +249,13 @@ def test_every_picture_is_shown_and_one_that_is_gone_says_so(page):
     assert page.get_by_text("no picture").count() > 0
 
 
+@SCREENS
 def test_right_and_wrong_matches_are_framed_in_different_colours(page):
     colour = "(kind) => getComputedStyle(document.querySelector(`figure.${kind} > :first-child`)).borderTopColor"
     assert page.evaluate(colour, "right") != page.evaluate(colour, "wrong")
 
 
+@SCREENS
 def test_ranked_lists_are_found_by_identity(page):
     lists = page.locator(".list")
     assert lists.count() == IDENTITIES
@@ -218,3 +267,12 @@ def test_ranked_lists_are_found_by_identity(page):
     assert page.get_by_text(f"1 of {IDENTITIES}").is_visible()
     page.get_by_label("Identity").fill("")
     assert page.evaluate(shown) == IDENTITIES
+
+
+@SCREENS
+def test_the_page_of_a_search(found_page):
+    require_nothing_wider(found_page)
+    require_nothing_serious(found_page)
+    assert found_page.get_by_text("1 of 6 pictures are not below").is_visible()
+    found_page.locator(".enlarge").nth(2).click()
+    assert found_page.locator("#enlarged img").is_visible()
