@@ -18,11 +18,13 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from export.graphs import OPSET
 from export.precision import PRECISIONS, Precision
 from export.variants import read_config
-from qafm.contract import MANIFEST_PARAMETER, graph_path, graphs_in
+from qafm.attributes import COLUMNS
+from qafm.contract import ATTRIBUTES, MANIFEST_PARAMETER, SCATTER, graph_path, graphs_in
 from qafm.diagnosis import Diagnosis
 from qafm.drawn_picture import digest_of_views
 from qafm.files import sha256_of
 from qafm.manifest import Manifest, digest_of_arrays
+from qafm.perturbations import PERTURBATIONS
 from qafm.utility import Utility
 from qafm.weighting import Weighting
 
@@ -65,6 +67,10 @@ def manifest_of(
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("qafm", "pillow", "numpy", "onnxruntime", "onnx", "torch")},
+        },
+        "columns": {
+            ATTRIBUTES.name: list(COLUMNS),
+            SCATTER.name: [perturbation.name for perturbation in PERTURBATIONS],
         },
         "diagnosis": diagnosis.content() if diagnosis else None,
         **gates,

@@ -17,6 +17,7 @@ from export.fast_check import check_fast
 from export.fidelity import BOUNDS, check_fidelity
 from export.graphs import graph_modules, write_graph
 from export.identity import manifest_of, write_manifest
+from export.model_card import MODEL_CARD, model_card
 from export.openvino import Reference, check_openvino
 from export.parity import TOLERANCES, check_parity
 from export.pipelines import OnnxPipeline, Pipeline, Remembered, TorchPipeline
@@ -110,7 +111,7 @@ def install(
         gates |= _runtime_gates(trained, exact if reduced else None, staged, samples, tensorrt, console)
         gates |= _quality_gates(staged, spoilt, console) | _known_answer(OnnxPipeline(staged))
         manifest = manifest_of(staged, weighting, utility, precisions, origin=origin, gates=gates, diagnosis=diagnosis)
-        write_manifest(staged, manifest)
+        _label(staged, manifest)
         _replace(repository, staged, Path(folder) / "old")
     return manifest
 
@@ -214,6 +215,12 @@ def _quality_gates(staged: Path, spoilt: Sequence[Spoilt] | None, console: Conso
     if fast and not fast["installed"]:
         _leave_out_fast(staged)
     return {"quality": check_quality(pipeline, looked), "fast": fast}
+
+
+def _label(staged: Path, manifest: Manifest) -> None:
+    """For programs and for people, what it is."""
+    write_manifest(staged, manifest)
+    (staged / MODEL_CARD).write_text(model_card(manifest), encoding="utf-8")
 
 
 def _known_answer(pipeline: Pipeline) -> dict[str, Any]:

@@ -57,6 +57,13 @@ SCHEMA = _schema(
     ("downcolour", ("black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown")),
 )
 
+COLUMNS = tuple(
+    f"{attribute.name}: {value}"
+    for attribute in SCHEMA
+    for value in (attribute.values[1:] if attribute.binary else attribute.values)
+)
+"""What each column of ATTRIBUTES is the probability of."""
+
 
 def predicted(probabilities: np.ndarray) -> np.ndarray:
     """The likeliest value of each attribute.

@@ -24,6 +24,9 @@ MIN_SIDE = 4
 MAX_SIDE = 1024
 """A larger crop is first reduced to this: perturbing it at full size costs much and changes little."""
 
+_BASE64 = (b"/9j/", b"iVBORw0K", b"UklGR", b"data:image/")
+"""How JPEG, PNG and WebP begin when they are written in base64, and a data URL of any of them."""
+
 _ROWS = 256
 """A picture is converted in strips of so many rows: a whole one of the largest size takes hundreds of megabytes."""
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -51,9 +54,10 @@ def decode(data: bytes) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise InvalidImage(f"the image is too large: at most {MAX_PIXELS:,} pixels are accepted") from error
     except UnidentifiedImageError as error:
-        raise InvalidImage(
-            f"the {len(data):,} bytes are not a JPEG, PNG, WebP or BMP image (they begin {data[:8]!r})"
-        ) from error
+        said = f"the {len(data):,} bytes are not a JPEG, PNG, WebP or BMP image (they begin {data[:8]!r})"
+        if data.startswith(_BASE64):
+            said += "; they look like an image in base64: send its bytes as they are"
+        raise InvalidImage(said) from error
     except MemoryError as error:
         raise InvalidImage("the image takes more memory to decode than a picture of its size should") from error
     except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError, struct.error ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -85,6 +86,8 @@ CASES: dict[str, Case] = {
     # Refused, each for its own reason.
     "empty": Case(b"", refused="empty"),
     "text": Case(b"this is no picture, it is a sentence\n", refused="not a JPEG"),
+    "base64": Case(base64.b64encode(GOOD), refused="look like an image in base64: send its bytes"),
+    "data_url": Case(b"data:image/jpeg;base64," + base64.b64encode(GOOD), refused="look like an image in base64"),
     "truncated": Case(GOOD[: len(GOOD) // 2], refused="damaged"),
     "one_pixel": Case(encoded(picture().resize((1, 1)), "PNG"), refused="1x1"),
     "bomb": Case(_bomb(), refused="pixels"),
