@@ -24,14 +24,16 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class NetworkSettings(_Frozen):
     """The networks: sizes, and choices in which recipes differ. Every output keeps its size whatever these are."""
 
     blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field((3, 4, 6, 3), strict=False)
+    """Residual blocks of a trunk's four stages; ResNet-50 has the default."""
     width_per_group: Annotated[int, Field(gt=0, multiple_of=2)] = 64
+    """Width of a trunk, relative to the 64 of ResNet-50."""
     channels: Annotated[int, Field(gt=0, multiple_of=2)] = 256
     """Width of what APN and APAN add to their trunks."""
     height: Literal[384, 192, 96] = 384
@@ -102,7 +104,9 @@ class StageSettings(_Frozen):
     """How long a stage trains. The rate rises linearly over the warm-up, then falls as a cosine to 0."""
 
     epochs: PositiveInt = 120
+    """Passes over the training crops."""
     warmup_epochs: NonNegativeInt = 10
+    """So many at the start, in which the rate rises."""
     cosine_from: NonNegativeInt = 0
     """The epoch in which the fall begins, if that is after the warm-up."""
     small_epochs: NonNegativeInt = 0
@@ -138,7 +142,9 @@ class JointSettings(StageSettings):
     """What stands still in the first epochs and then learns slowly: the trunks, which are pretrained, or as the paper
     has it both branches, new layers and all. With "pretrained" APN and APAN start from the finished IQA trunk."""
     frozen_epochs: NonNegativeInt = 10
+    """So long it stands still."""
     branch_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Its rate from then on, relative to `learning_rate`."""
     apan_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The rate of APAN, which has had a stage of its own, relative to APN's."""
     head_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -154,7 +160,8 @@ class JointSettings(StageSettings):
     half, until after the joint stage it is fitted to rank held-out people best; or "visual", 1, so that the
     FC reads v_a alone: the control of whether fusion earns its place."""
     alpha_loss: Literal["ratio", "linear"] = "ratio"
-    q_crops: Annotated[int, Field(ge=6)] | None = None
+    """What teaches α with "paper" and "constant": how reliable each branch is, or Eq. 6, whose optimum is 0 or 1."""
+    q_crops: Annotated[int | None, Field(ge=6)] = None
     """With "paper", so many crops get a Q of their own, at most a third of them held out; None: all. The others count
     as average."""
 
@@ -190,7 +197,9 @@ class QualitySettings(_Frozen):
     kinds: tuple[Literal[EVERY_KIND], ...] = Field((*KINDS, "compression"), strict=False, min_length=1)  # type: ignore[valid-type]
     """The degradations that it is taught by."""
     epochs: PositiveInt = 20
+    """Passes over these pictures."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """At its highest."""
 
 
 class Settings(_Frozen):
@@ -200,12 +209,19 @@ class Settings(_Frozen):
     augmentation: AugmentationSettings = AugmentationSettings()
     losses: LossSettings = LossSettings()
     identities_per_batch: Annotated[int, Field(ge=2)] = 8
+    """Of a batch, on each process."""
     images_per_identity: Annotated[int, Field(ge=2)] = 4
+    """Of a batch: so many crops of each identity."""
     learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
+    """At its highest; the optimizer is Adam."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """Of Adam's: added to the gradients."""
     precision: Precision = "bfloat16"
+    """In which the networks compute; weights stay in float32."""
     workers: NonNegativeInt = 1
+    """Processes that read crops, for each process that trains."""
     seed: NonNegativeInt = 0
+    """Of everything random."""
     weights: str = "imagenet"
     """"imagenet" (torchvision's first weights), "imagenet-v2", "none", or the path of a ResNet state dictionary
     or of a finished run's iqa.pt."""
