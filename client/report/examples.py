@@ -15,6 +15,8 @@ from qafm.retrieval.ranking import ranked_lists
 
 LIST_LENGTH = 10
 EXTREMES = 8
+MOST_LISTS = 400
+"""Of identities that the report shows; of more, the worst. Eleven pictures each, of 2 kB: a page that can be mailed."""
 BEST = 6
 """How many queries whose list is right from the first to the last match are shown."""
 
@@ -68,14 +70,15 @@ class Scored:
 class Examples:
     """What to show of a dataset at `root`; paths are relative to it.
 
-    queries: of each identity the query with the lowest average precision, the lowest of all first. best: queries with
-    the highest, of as many identities. signal: the name of what says the quality of images, as
-    `qafm.retrieval.discard.quality_signals` has it; None where nothing does. finest, poorest: images by it, the extreme
-    first.
+    queries: of each identity the query with the lowest average precision, the lowest of all first, at most MOST_LISTS.
+    identities: how many there are. best: queries with the highest, of as many identities. signal: the name of what says
+    the quality of images, as `qafm.retrieval.discard.quality_signals` has it; None where nothing does. finest, poorest:
+    images by it, the extreme first.
     """
 
     root: Path
     queries: tuple[RankedQuery, ...]
+    identities: int
     best: tuple[RankedQuery, ...] = ()
     signal: str | None = None
     finest: tuple[Scored, ...] = ()
@@ -86,12 +89,13 @@ def choose_examples(root: Path, query: Descriptors, gallery: Descriptors, metric
     """metrics: of this query and gallery, which must have paths."""
     assert query.paths is not None and gallery.paths is not None, "described images have paths"
     worst = worst_of_each_identity(query.pids, metrics.average_precision)
+    shown = worst[:MOST_LISTS]
     best = worst_of_each_identity(query.pids, -metrics.average_precision)[:BEST]
     lists = [
         replace(ranked, others=_others(query, metrics, row))
-        for row, ranked in zip(worst.tolist(), _ranked(query, gallery, metrics, worst), strict=True)
+        for row, ranked in zip(shown.tolist(), _ranked(query, gallery, metrics, shown), strict=True)
     ]
-    examples = Examples(root, tuple(lists), tuple(_ranked(query, gallery, metrics, best)))
+    examples = Examples(root, tuple(lists), len(worst), tuple(_ranked(query, gallery, metrics, best)))
     ours, theirs = quality_signals(query), quality_signals(gallery)
     signal = next((name for name in ours if name in theirs), None)
     if signal is None:

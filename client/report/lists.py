@@ -13,12 +13,18 @@ from client.report.pictures import thumbnail
 
 
 def lists_section(examples: Examples | None) -> Section | None:
-    """Of each identity its worst query, searchable."""
+    """Of each identity, or of those that are found worst, its worst query, searchable."""
     if examples is None:
         return None
     lists = "".join(_ranked(examples.root, query, "ranked list") for query in examples.queries)
+    count = len(examples.queries)
+    of = (
+        "each identity"
+        if count == examples.identities
+        else f"each of the {count:,} worst of {examples.identities:,} identities"
+    )
     said = (
-        f"Of each identity the query with the lowest average precision, and the {LIST_LENGTH} nearest gallery images "
+        f"Of {of} the query with the lowest average precision, and the {LIST_LENGTH} nearest gallery images "
         'with their distance and camera: <span class="right">✓ the same person</span>, '
         '<span class="wrong">✗ somebody else</span>. Click a picture to enlarge it.'
     )

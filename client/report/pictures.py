@@ -22,5 +22,5 @@ def thumbnail(path: Path) -> bytes:
         return b""
     picture.thumbnail(_SIZE)
     encoded = io.BytesIO()
-    picture.save(encoded, "WEBP", quality=75)
+    picture.save(encoded, "WEBP", quality=70)
     return encoded.getvalue()

@@ -77,6 +77,13 @@ def test_the_other_queries_of_a_person_stand_below_the_worst(sides, tmp_path):
     assert "1 other query" in lists_section(found).content and "first match at rank 2" in lists_section(found).content
 
 
+def test_of_many_identities_the_worst_are_shown(sides, tmp_path, monkeypatch):
+    monkeypatch.setattr("client.report.examples.MOST_LISTS", 1)
+    found = choose_examples(tmp_path, *sides)
+    assert [one.path for one in found.queries] == ["query/1.jpg"] and found.identities == 2
+    assert "Of each of the 1 worst of 2 identities" in lists_section(found).content
+
+
 def test_the_utility_comes_before_q(sides, tmp_path):
     query, gallery, metrics = sides
     query, gallery = (replace(side, utility=np.array([0.5, 0.25, 0.75], np.float32)) for side in (query, gallery))
