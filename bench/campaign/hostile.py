@@ -207,7 +207,7 @@ class Attacks:
 
 def state_of_server(server: Served) -> State:
     pid = server.tritonserver
-    regions = Path("/dev/shm").glob("qafm_*")
+    regions = Path("/dev/shm").glob(f"qafm_{server.pid}_*")  # other servers have regions of their own
     processes: Counter[str] = Counter()
     for process in (pid, *below(pid)):
         with suppress(OSError):
