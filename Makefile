@@ -11,7 +11,7 @@ ONNXRUNTIME_OPENVINO := onnxruntime-openvino==1.24.1
 # Only its files are wanted: the tritonserver binary and the Python backend. None of its Python dependencies is.
 PYTRITON := nvidia-pytriton==0.7.0
 
-.PHONY: help setup openvino demo study synthetic test bench campaign gpu-check lint browser ci clean
+.PHONY: help setup openvino demo study synthetic test bench campaign gpu-check lint site browser ci clean
 
 help: ## what each of these does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -89,13 +89,16 @@ lint: $(VENV)/.installed ## ruff, and mypy over the client
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict client
 
+site: $(VENV)/.installed ## the documents as a web site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # Without it they are skipped.
 browser: ## a Chromium for the tests that look at the report
 	command -v chromium >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; } \
 	  || echo "Chromium could not be installed: the tests that look at the report will be skipped"
 
 # The tests that serve with OpenVINO are skipped where it could not be installed.
-ci: browser lint ## lint and test, with Chromium and OpenVINO where they can be installed
+ci: browser lint site ## lint and test, with Chromium and OpenVINO where they can be installed
 	$(MAKE) openvino || echo "OpenVINO could not be installed: the tests that serve with it will be skipped"
 	$(MAKE) test
 

@@ -90,7 +90,7 @@ async def evaluate_dataset(
         _write_descriptors(folder, described)
         # Half of the memory, and not needed any more.
         described = described.without_vectors()
-        changes = _compared(described, measured, against, warn) if against else None
+        changes = _compared(folder, described, measured, against, warn) if against else None
         report = await _report(client, dataset, described, measured, changes, ablation, heatmaps or {}, progress, start)
         await asyncio.to_thread(_write, folder, described, report)
     return report
@@ -203,12 +203,15 @@ async def _measured(
 
 
 def _compared(
-    described: DescribedDataset, measured: Measured, against: Evaluated, warn: Callable[[str], None]
+    folder: Path, described: DescribedDataset, measured: Measured, against: Evaluated, warn: Callable[[str], None]
 ) -> Changes | None:
     """None, and a warning, where the two are not of the same queries: nothing else of the result depends on it."""
-    after = Evaluated.of(str(described.root), described.model, now(), measured.metrics, described.query)
+    after = Evaluated.of(str(folder), described.model, now(), measured.metrics, described.query)
     try:
-        return compare_evaluations(after, against)
+        changes = compare_evaluations(after, against)
+        if changes.warning:
+            warn(changes.warning)
+        return changes
     except InvalidDescriptors as error:
         warn(f"not compared with {against.name}: {error}")
         return None

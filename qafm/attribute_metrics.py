@@ -31,8 +31,9 @@ class HeadMetrics:
     """How well one attribute is predicted, over its `images` annotated images. Fractions.
 
     majority: the accuracy of always answering the most frequent value. balanced_accuracy: see `balanced_accuracy`. auc:
-    see `head_auc`; None where all images have one value. balanced_accuracy_interval: 95 %, by bootstrap over
-    identities, where these are known.
+    see `head_auc`; None where all images have one value. values: how many values occur; always the same of them has a
+    balanced accuracy of one over it. balanced_accuracy_interval: 95 %, by bootstrap over identities, where these are
+    known.
     """
 
     accuracy: float
@@ -40,6 +41,7 @@ class HeadMetrics:
     balanced_accuracy: float
     auc: float | None
     images: int
+    values: int
     balanced_accuracy_interval: Interval | None = None
 
 
@@ -58,6 +60,7 @@ def head_metrics(
             balanced_accuracy=balanced_accuracy(head.guessed, head.actual),
             auc=head_auc(head.attribute, head.probabilities, head.actual),
             images=len(head.actual),
+            values=len(np.unique(head.actual)),
             balanced_accuracy_interval=intervals.get(head.attribute.name),
         )
         for head in _heads(probabilities, labels)

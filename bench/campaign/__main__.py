@@ -1,4 +1,4 @@
-"""`python -m bench.campaign REPOSITORY`: what may go wrong, for an hour and a half.
+"""`python -m bench.campaign REPOSITORY`: what may go wrong, for an hour and three quarters.
 
 Broken pictures through the decoder and through a server, processes killed and stopped during an evaluation, a network
 that breaks off, requests that are given up, and an hour's load with one request in ten hostile. `--share` scales all of

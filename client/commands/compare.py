@@ -30,6 +30,9 @@ def compare_reports(
     compared = [compare_evaluations(each, first) for each in others]
     if json_file is not None:
         write_json(json_file, {"first": str(reports[0]), "compared": [each.summary() for each in compared]})
+    for each in compared:
+        if each.warning:
+            console.warn(f"{each.after.name}: {each.warning}")
     output = console.output()
     output.print(tables.evaluations(first, compared))
     for each in compared:

@@ -9,6 +9,8 @@ from client.commands import console
 from client.commands.connection import Connection, connected
 from client.commands.exit_codes import BAD_INPUT, FAILURES
 from client.commands.options import Alpha, Ensemble, Model, alpha_for, writable
+from qafm.datasets.crops import IMAGE_SUFFIXES
+from qafm.errors import InvalidImage, InvalidSettings
 
 if TYPE_CHECKING:
     from client.description import Description
@@ -30,7 +32,7 @@ def describe_images(
         typer.Option(
             "--json",
             help="Also write a JSON list to this file; with - print JSON alone, one object a line, as they come.",
-            callback=lambda path: path if path == LINES else writable(path),
+            callback=lambda path: path if path == LINES else _no_picture(writable(path)),
         ),
     ] = None,
 ) -> None:
@@ -40,7 +42,6 @@ def describe_images(
     import json
 
     from client.description import Description
-    from qafm.errors import InvalidImage
     from qafm.files import write_json
 
     alpha = alpha_for(model, alpha)
@@ -77,6 +78,13 @@ def describe_images(
     if failures:
         unreadable = not described and all(isinstance(failure, InvalidImage) for failure in failures)
         raise typer.Exit(BAD_INPUT if unreadable else FAILURES)
+
+
+def _no_picture(path: Path | None) -> Path | None:
+    """What --json is followed by is written to: it was a flag once, and a picture stood there."""
+    if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InvalidSettings(f"{path}: is a picture, and --json writes a file; name another, or - to print")
+    return path
 
 
 class _About:

@@ -80,7 +80,9 @@ NoCache = Annotated[
 
 def kept_after_interruption(no_cache: bool) -> str:
     """What becomes of descriptions where a command is interrupted that keeps them by `NoCache`."""
-    return "nothing is kept with --no-cache" if no_cache else "what was described is kept; the same command goes on"
+    if no_cache:
+        return "nothing is kept with --no-cache"
+    return "what was described of a folder is kept; the same command goes on"
 
 
 class OnError(str, Enum):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from client.gallery.search import Found, Gallery
 
 
+TOP = 10
+
+
 @connected
 def search_person(
     connection: Connection,
@@ -35,7 +38,9 @@ def search_person(
     gallery: Annotated[Path, typer.Option(help="Where to look: a folder of crops, or descriptors of them (.npz).")],
     model: Model = Ensemble.qafm,
     alpha: Alpha = None,
-    top: Annotated[int, typer.Option(min=1, help="How many results to show.")] = 10,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many results to show. [default: 10, or all up to --threshold]")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write a page with the pictures to this file.", callback=writable)
     ] = None,
@@ -69,7 +74,8 @@ def search_person(
     for failure in asked.failures:
         console.say_error(str(failure))
     model_name = asked.description.model
-    nearest = search(asked.description.descriptor, asked.searched, top, model_name, threshold)
+    most = top or (None if threshold else TOP)
+    nearest = search(asked.description.descriptor, asked.searched, most, model_name, threshold)
     _print(nearest, threshold)
     if json_file is not None:
         _write_json(json_file, image, model_name, nearest, threshold)

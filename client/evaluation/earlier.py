@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from client.evaluation.ablation import known
 from client.evaluation.folder import REPORT_FILE, REPORT_FORMAT
-from client.evaluation.lists import QUERIES_FILE
+from client.evaluation.lists import QUERIES_FILE, rounded
 from qafm.errors import InvalidSettings
-from qafm.retrieval.comparison import Differences, differences, differences_summary, same_queries
+from qafm.retrieval.comparison import Differences, differences, differences_summary, gallery_warning, same_queries
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import Metrics
 
@@ -26,15 +26,17 @@ NOTICEABLE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """An evaluation. query: its queries, with paths and without vectors. average_precision: float64 [N], NaN where a
-    query has no true match. first_match: int64 [N], from 1; 0 where there is none. model, created, rank1, mAP: as its
-    report has them; model and created are empty where it does not say. name: of its folder, for people."""
+    """An evaluation. query: its queries, with paths and without vectors. average_precision: float64 [N], as rounded as
+    queries.csv has it, NaN where a query has no true match. first_match: int64 [N], from 1; 0 where there is none.
+    model, created, rank1, mAP, gallery (how many images it has): as its report has them; model and created are empty
+    where it does not say. name: of its folder, for people."""
 
     name: str
     model: str
     created: str
     rank1: float
     mAP: float  # noqa: N815, the name every report of this metric uses
+    gallery: int
     query: Descriptors
     average_precision: NDArray[np.float64]
     first_match: NDArray[np.int64]
@@ -43,9 +45,10 @@ class Evaluated:
     def of(cls, name: str, model: str, created: str, metrics: Metrics, query: Descriptors) -> Evaluated:
         """What was measured just now."""
         bare = Descriptors(np.empty((len(query), 0), np.float32), query.pids, query.camids, query.paths)
-        return cls(
-            name, model, created, metrics.rank1, metrics.mAP, bare, metrics.average_precision, metrics.first_match
-        )
+        # What is read from a file is rounded: the same result must not differ by that.
+        precision = np.array([float(rounded(each)) for each in metrics.average_precision.tolist()])
+        of = (metrics.rank1, metrics.mAP, metrics.gallery)
+        return cls(name, model, created, *of, bare, precision, metrics.first_match)
 
     def summary(self) -> dict[str, Any]:
         """For JSON: what it is."""
@@ -78,6 +81,11 @@ class Changes:
     after: Evaluated
     differences: Differences
     changes: tuple[Change, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """What else differs."""
+        return gallery_warning(self.after.gallery, self.before.gallery)
 
     @property
     def better(self) -> tuple[Change, ...]:
@@ -120,6 +128,7 @@ def read_evaluated(folder: Path) -> Evaluated:
             created=report.get("created", ""),
             rank1=report["rank1"],
             mAP=report["mAP"],
+            gallery=report["gallery"],
             query=Descriptors(
                 np.empty((len(rows), 0), np.float32), pids, camids, np.array([row["path"] for row in rows], np.str_)
             ),

@@ -22,13 +22,18 @@ def write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
     _write(path, query_rows(query, metrics))
 
 
+def rounded(precision: float) -> str:
+    """An average precision as files have it."""
+    return f"{precision:.6g}"
+
+
 def query_rows(query: Descriptors, metrics: Metrics) -> list[list[object]]:
     """A head, and one row a query: without a true match it has no AP and no first match; utility and Q (higher is
     worse) where they are known."""
     quality = {name: array for name in ("utility", "identifiability") if (array := getattr(query, name)) is not None}
     columns = (known(query.paths), query.pids, query.camids, metrics.average_precision, metrics.first_match)
     rows = [
-        [path, pid, camid, f"{precision:.6g}" if first else "", first or "", *(f"{value:.6g}" for value in values)]
+        [path, pid, camid, rounded(precision) if first else "", first or "", *(f"{value:.6g}" for value in values)]
         for path, pid, camid, precision, first, *values in zip(
             *(column.tolist() for column in (*columns, *quality.values())), strict=True
         )

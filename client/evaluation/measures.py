@@ -28,13 +28,15 @@ from qafm.retrieval.verification import OperatingPoint, operating_points
 
 GROUPED_BY = ("gender", "age", "up", "down", "clothes")
 """The attributes of a person whose values' rates are told beside each other."""
+ENOUGH_IDENTITIES = 10
+"""Of fewer, a group's interval is too narrow to say anything: of one it has no width."""
 _STEPS = 400
 """Of the ROC: thresholds that lie evenly over the distances of descriptors of length 1."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """What one threshold accepts for the queries of people with one value of an attribute. operating_point: which."""
+    """What one threshold accepts for the queries of people with one value of an attribute."""
 
     attribute: str
     value: str
@@ -47,7 +49,7 @@ class Measured:
 
     intervals: 95 %, of rank1 and mAP. verification: one threshold for all pairs. discard: by signal of quality.
     reranked, abstained: where asked for. cameras: None where they are too many. roc: thresholds, false and true
-    positive rates, float64 [T] each; None where there are no pairs of either kind. everybody, groups: what the
+    positive rates, float64 [T] each; None where there is no operating point. everybody, groups: what the
     threshold of `judged` accepts, of all people and of those whose attributes are annotated; None and empty where there
     is no such threshold. seconds: of the metrics, their intervals and the operating points.
     """

@@ -60,8 +60,8 @@ def _missing(pictures: Sequence[bytes], within: Path) -> str:
     if not gone:
         return ""
     return (
-        f'<p class="bad">{gone} of {len(pictures)} pictures are not below {breakable(str(within))}: name the folder in '
-        "which their paths start by --images.</p>"
+        f'<p class="bad">{gone} of {len(pictures)} pictures could not be read below {breakable(str(within))}. If their '
+        "descriptors are from a file, --images names the folder in which its paths start.</p>"
     )
 
 

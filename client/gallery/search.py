@@ -50,6 +50,8 @@ def read_gallery(path: Path, folder: Path | None = None) -> Gallery:
     Raises InvalidDescriptors where it has no paths, or cannot be read.
     """
     kept = read_descriptors(path, ("paths",))
+    if not len(kept):
+        raise InvalidDescriptors(f"{path}: has no descriptors; expected some to search in")
     if kept.paths is None:
         raise InvalidDescriptors(f"{path}: has no paths, so what is found in it cannot be named")
     paths = tuple((folder or Path()) / name for name in kept.paths.tolist())
@@ -118,9 +120,9 @@ def require_same_model(
 
 
 def search(
-    descriptor: Float32, gallery: Gallery, top: int, model: str | None = None, threshold: float | None = None
+    descriptor: Float32, gallery: Gallery, top: int | None, model: str | None = None, threshold: float | None = None
 ) -> list[Found]:
-    """The `top` crops nearest to a descriptor, float32 [D], nearest first, ties by place in the gallery.
+    """The `top` crops nearest to a descriptor, float32 [D], or all, nearest first, ties by place in the gallery.
 
     model: the name of what made the descriptor. threshold: the largest distance that is still found. Raises
     InvalidDescriptors where the gallery is of another model: of another name, or descriptors of another length.

@@ -18,7 +18,7 @@ EXTREMES = 8
 MOST_LISTS = 400
 """Of identities that the report shows; of more, the worst. Eleven pictures each, of 2 kB: a page that can be mailed."""
 BEST = 6
-"""How many queries whose list is right from the first to the last match are shown."""
+"""How many queries of the highest average precision are shown."""
 
 
 @dataclass(frozen=True)

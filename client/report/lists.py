@@ -36,7 +36,7 @@ def lists_section(examples: Examples | None) -> Section | None:
 
 
 def best_section(examples: Examples | None) -> Section | None:
-    """Lists that are right from the first to the last match, or nearly."""
+    """Those of the highest average precision."""
     if examples is None or not examples.best:
         return None
     return Section("best", "The best lists", "".join(_ranked(examples.root, each) for each in examples.best))

@@ -15,15 +15,9 @@ from client.report.parts import Cell, chance, download, note, points, table
 from client.report.pictures import thumbnail
 from client.report.report import Report
 from client.report.verdict import main_curve
+from client.report.words import SIGNALS
 from qafm.quality import beyond_chance
 from qafm.retrieval.discard import LIMIT
-
-_SIGNALS = {
-    "utility": ("utility", 1),
-    "identifiability": ("Q", -1),
-    "scatter": ("mean distance of the views", -1),
-}
-"""Signals as people see them: a name, and the sign that gives back the number which the server gives."""
 
 
 def quality_section(report: Report) -> Section | None:
@@ -44,7 +38,7 @@ def quality_section(report: Report) -> Section | None:
 def _warnings(report: Report) -> Iterator[str]:
     found = main_curve(report)
     if found and chance(found[1].interval) < 0:
-        yield f"On these queries {escape(found[0])} misleads: pictures that it calls poor are found more easily."
+        yield f"On these queries {SIGNALS[found[0]][0]} misleads: pictures that it calls poor are found more easily."
     signal = report.examples and report.examples.signal
     quality = report.manifest.content.get("quality")
     if not signal or not isinstance(quality, Mapping):
@@ -53,7 +47,7 @@ def _warnings(report: Report) -> Iterator[str]:
         told = about["spearman"].get(signal) if kind != "discard" else None
         if told is not None and beyond_chance(-told, about["n"]):
             yield (
-                f"By its {_SIGNALS[signal][0]} pictures get better as they get worse by "
+                f"According to its {SIGNALS[signal][0]} pictures get better as they get worse by "
                 f"{escape(kind.replace('_', ' '))}: do not trust it on those."
             )
 
@@ -106,7 +100,7 @@ def poorest_and_finest(examples: Examples) -> str:
     """The pictures of the best and the worst quality by the main signal (the paper's Figs. 4 and 5)."""
     if examples.signal is None:
         return ""
-    name, sign = _SIGNALS[examples.signal]
+    name, sign = SIGNALS[examples.signal]
 
     def row(images: Sequence[Scored]) -> str:
         shown = (

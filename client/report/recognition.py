@@ -106,6 +106,7 @@ def changes_section(report: Report) -> Section | None:
     )
     listed: list[list[object]] = [["path", "pid", "ap", "before"]]
     listed += [[each.path, each.pid, f"{each.after:.6g}", f"{each.before:.6g}"] for each in found.changes]
+    warning = f"; {found.warning}" if found.warning else ""
     return Section(
         "changes",
         f"Beside {escape(found.before.model or found.before.name)}",
@@ -113,7 +114,7 @@ def changes_section(report: Report) -> Section | None:
         + note(
             f"{len(found.better):,} of {len(found.changes):,} queries have an average precision at least a point "
             f"better, {len(found.worse):,} at least a point worse. Compared with {escape(found.before.name)}, of "
-            f"{when(found.before.created)}, query by query. Data: {download('changes.csv', listed)}"
+            f"{when(found.before.created)}, query by query{warning}. Data: {download('changes.csv', listed)}"
         )
         + pictures,
     )

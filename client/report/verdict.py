@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from client.evaluation.measures import ENOUGH_IDENTITIES
 from client.page import when
 from client.report.parts import chance, interval, percent, points
 from client.report.report import Report
-from client.report.words import TITLES
+from client.report.words import SIGNALS, TITLES
 from qafm.attribute_metrics import HeadMetrics
-from qafm.attributes import SCHEMA
 from qafm.retrieval.cameras import CameraPairs
 from qafm.retrieval.discard import LIMIT, DiscardCurve
 
@@ -51,17 +51,13 @@ def main_curve(report: Report) -> tuple[str, DiscardCurve] | None:
 
 def no_better_than_the_guess(attributes: dict[str, HeadMetrics]) -> list[str]:
     """The attributes that are not told beyond chance: the interval of their balanced accuracy reaches down to that of
-    one answer for all, 1/K of K values. Where there is no interval, the value itself counts. Of an attribute of which
-    all images have one value nothing is known."""
-    return [name for name, head in attributes.items() if head.auc is not None and _lowest(head) <= 1 / _values(name)]
+    one answer for all, 1/K where K values occur. Where there is no interval, the value itself counts. Of an attribute
+    of which all images have one value nothing is known."""
+    return [name for name, head in attributes.items() if head.auc is not None and _lowest(head) <= 1 / head.values]
 
 
 def _lowest(head: HeadMetrics) -> float:
     return head.balanced_accuracy_interval.low if head.balanced_accuracy_interval else head.balanced_accuracy
-
-
-def _values(name: str) -> int:
-    return next(len(attribute.values) for attribute in SCHEMA if attribute.name == name)
 
 
 def _how_good(report: Report) -> Iterator[Sentence]:
@@ -93,15 +89,16 @@ def _where_bad(report: Report) -> Iterator[Sentence]:
         above = [
             group
             for group in report.measured.groups
-            if group.rates.false_positive.interval.low > everybody.false_positive.value
+            if group.rates.identities >= ENOUGH_IDENTITIES
+            and group.rates.false_positive.interval.low > everybody.false_positive.value
         ]
         if above:
             worst = max(above, key=lambda group: group.rates.false_positive.value)
             times = worst.rates.false_positive.value / everybody.false_positive.value
             yield Sentence(
                 f"At the distance that takes {judged.false_positive_rate:g} of all strangers for the person, it takes "
-                f"{times:.1f} times as many where the query is {TITLES[worst.attribute].lower()}: "
-                f"{escape(worst.value)}.",
+                f"{times:.1f} times as many where the person's {TITLES[worst.attribute].lower()} "
+                f"is annotated as {escape(worst.value)}.",
                 "bad",
             )
     if report.attributes:
@@ -116,7 +113,7 @@ def _where_bad(report: Report) -> Iterator[Sentence]:
 
 def _hardest(cameras: CameraPairs) -> str:
     reached = np.where(cameras.queries >= _ENOUGH, cameras.mAP, np.nan)
-    if np.isfinite(reached).sum() < 2:
+    if np.isfinite(reached).sum() < 2 or np.nanmin(reached) == np.nanmax(reached):
         return ""
     (asked, searched), (easy, easiest) = (
         np.unravel_index(place, reached.shape) for place in (np.nanargmin(reached), np.nanargmax(reached))
@@ -133,7 +130,8 @@ def _signal(report: Report) -> Iterator[Sentence]:
     if found is None:
         yield Sentence("It gives none: α was given.")
         return
-    name, curve = found
+    signal, curve = found
+    name = SIGNALS[signal][0]
     gain = f"mean gain {points(curve.area)} points, {points(curve.interval.low)} to {points(curve.interval.high)}"
     sign = chance(curve.interval)
     said = {

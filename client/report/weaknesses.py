@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from client.evaluation.ablation import Ablation
+from client.evaluation.measures import ENOUGH_IDENTITIES
 from client.page import Section
 from client.report.parts import Cell, download, interval, note, percent, table
 from client.report.report import Report
@@ -64,15 +65,18 @@ def groups_section(report: Report) -> Section | None:
         )
         + note(
             f"A distance of up to {judged.threshold:.4f}, which accepts {judged.false_positive_rate:g} of all pairs of "
-            "two people. By the annotated attributes of the query's person. Marked: worse than for everybody, beyond "
-            "chance. Of a handful of identities an interval says little."
+            "two people. By the annotated attributes of the query's person. Marked: worse than for everybody, by "
+            "the interval; of twelve groups that happens to some by chance. Of fewer than "
+            f"{ENOUGH_IDENTITIES} identities an interval says nothing, and nothing is marked."
         ),
     )
 
 
 def _rates(rates: Rates, beside: Rates | None = None) -> list[str | Cell]:
-    worse_true = beside is not None and rates.true_positive.interval.high < beside.true_positive.value
-    worse_false = beside is not None and rates.false_positive.interval.low > beside.false_positive.value
+    worse_true = worse_false = False
+    if beside is not None and rates.identities >= ENOUGH_IDENTITIES:
+        worse_true = rates.true_positive.interval.high < beside.true_positive.value
+        worse_false = rates.false_positive.interval.low > beside.false_positive.value
     return [
         f"{rates.identities:,}",
         *_rate(rates.true_positive, 2, worse_true),
@@ -113,11 +117,11 @@ def attributes_section(attributes: dict[str, HeadMetrics]) -> Section | None:
         )
         + note(
             "In per cent, over query and gallery images whose identity is annotated. Balanced accuracy is the mean "
-            "over the values of how many of their images are told right: always the same of K values reaches 100/K. "
-            "Its interval is by bootstrap over identities, and says little where few have a value. Marked: no better "
-            "than that, beyond chance. Accuracy alone deceives: always answering the most frequent value would reach "
-            "the column beside it. AUC: how often an image with a value is given a higher probability of it than one "
-            "without; of several values, the mean."
+            "over the values of how many of their images are told right: always the same value reaches 100/K, where K "
+            "occur. Its interval is by bootstrap over identities, and says little where few have a value. Marked: no "
+            "better than that, beyond chance. Accuracy alone deceives: always answering the most frequent value would "
+            "reach the column beside it. AUC: how often an image with a value is given a higher probability of it than "
+            "one without; of several values, the mean."
         ),
     )
 

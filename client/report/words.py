@@ -1,4 +1,4 @@
-"""Attributes in the words of people; `qafm.attributes.SCHEMA` has the names that tensors and files use."""
+"""Attributes and signals of quality in the words of people; tensors and files have names of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ TITLES = {
     "gender": "Gender",
     "hair": "Hair",
     "up": "Sleeves",
-    "down": "Trousers or skirt",
+    "down": "Length of trousers or skirt",
     "clothes": "Kind of lower clothes",
     "hat": "Hat",
     "backpack": "Backpack",
@@ -16,3 +16,11 @@ TITLES = {
     "upcolour": "Colour above the waist",
     "downcolour": "Colour below the waist",
 }
+
+SIGNALS = {
+    "utility": ("utility", 1),
+    "identifiability": ("Q", -1),
+    "scatter": ("mean distance of the views", -1),
+}
+"""By the name that `qafm.retrieval.discard.quality_signals` has: what it is called, and the sign that gives back the
+number which the server gives."""

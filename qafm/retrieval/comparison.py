@@ -53,6 +53,13 @@ def differences_summary(found: Differences) -> dict[str, Any]:
     return {name: each.summary() for name, each in found.items()}
 
 
+def gallery_warning(images: int, others: int) -> str | None:
+    """What to know of a comparison of two results whose galleries have so many images; None where they have as many."""
+    if images == others:
+        return None
+    return f"the galleries have {images:,} and {others:,} images: part of the difference may be due to that"
+
+
 def same_queries(query: Descriptors, other: Descriptors) -> np.ndarray:
     """The row of `other` that has the picture of each row of `query`, by their paths: int64 [N], -1 for junk.
 

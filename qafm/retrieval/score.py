@@ -11,7 +11,14 @@ from qafm.datasets.crops import JUNK_PID
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.abstention import Abstention, abstain, abstention_summary
 from qafm.retrieval.bootstrap import Interval
-from qafm.retrieval.comparison import Differences, differences, differences_summary, intervals, same_queries
+from qafm.retrieval.comparison import (
+    Differences,
+    differences,
+    differences_summary,
+    gallery_warning,
+    intervals,
+    same_queries,
+)
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.discard import DiscardCurve, discard_curves
 from qafm.retrieval.distances import Distance, length_range
@@ -131,10 +138,11 @@ def compare(result: Score, query: Descriptors, against: Score, its_query: Descri
     Raises InvalidDescriptors where the queries are not the same pictures, or one has a true match in one result only.
     """
     rows = same_queries(query, its_query)
+    warning = gallery_warning(result.metrics.gallery, against.metrics.gallery)
     return Comparison(
         against=against,
         differences=differences(result.metrics, against.metrics, query.pids, rows),
-        warnings=_gallery_warning(result.metrics, against.metrics),
+        warnings=(warning,) if warning else (),
     )
 
 
@@ -146,14 +154,6 @@ def discard_summary(discard: dict[str, DiscardCurve]) -> dict[str, Any]:
 def reranked_summary(reranked: Metrics | None) -> dict[str, Any]:
     """What JSON says of metrics after re-ranking: nothing where that was not asked for."""
     return {"reranked": {**asdict(Reranking()), **reranked.summary()}} if reranked else {}
-
-
-def _gallery_warning(one: Metrics, other: Metrics) -> tuple[str, ...]:
-    if one.gallery == other.gallery:
-        return ()
-    return (
-        f"the galleries have {one.gallery:,} and {other.gallery:,} images: part of the difference may be due to that",
-    )
 
 
 def _with_vectors(name: str, side: Descriptors, vectors: Vectors) -> Descriptors:

@@ -59,9 +59,13 @@ def test_head_metrics_by_hand():
     labels[:, UPPER] = [0, MISSING, 1]
     labels[:, LOWER] = MISSING
     found = head_metrics(probabilities, labels)
-    assert found["gender"] == HeadMetrics(2 / 3, majority=2 / 3, balanced_accuracy=(1 + 1 / 2) / 2, auc=1, images=3)
-    assert found["upcolour"] == HeadMetrics(1 / 2, majority=1 / 2, balanced_accuracy=1 / 2, auc=1 / 2, images=2)
-    assert found["hat"] == HeadMetrics(1, majority=1, balanced_accuracy=1, auc=None, images=3)
+    assert found["gender"] == HeadMetrics(
+        2 / 3, majority=2 / 3, balanced_accuracy=(1 + 1 / 2) / 2, auc=1, images=3, values=2
+    )
+    assert found["upcolour"] == HeadMetrics(
+        1 / 2, majority=1 / 2, balanced_accuracy=1 / 2, auc=1 / 2, images=2, values=2
+    )
+    assert found["hat"] == HeadMetrics(1, majority=1, balanced_accuracy=1, auc=None, images=3, values=1)
     assert found.keys() == set(NAMES) - {"downcolour"}
     with_pids = head_metrics(probabilities, labels, np.array([1, 2, 3]))
     assert with_pids["hat"].balanced_accuracy_interval == (1, 1) and found["hat"].balanced_accuracy_interval is None

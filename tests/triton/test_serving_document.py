@@ -42,7 +42,7 @@ def run(command, folder) -> str:
 @triton
 def test_the_picture_alone_is_a_request(triton_server, folder):
     shown = subprocess.run(
-        ["bash", "-c", example("console", triton_server).strip() + " --dump-header -"],
+        ["bash", "-c", example("console", triton_server).strip()],
         cwd=folder,
         capture_output=True,
         text=True,

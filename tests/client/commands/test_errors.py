@@ -288,6 +288,26 @@ ROWS = [
         lambda e: ("describe", "x", "--json", e.tmp / "no/x.json"),
     ),
     Row(
+        "a picture where --json writes",
+        2,
+        "is a picture, and --json writes a file; name another, or - to print",
+        lambda e: ("describe", "--json", crop(e), crop(e)),
+    ),
+    Row(
+        "a gallery without descriptors",
+        2,
+        "has no descriptors; expected some to search in",
+        lambda e: (
+            *("search", crop(e), "--gallery"),
+            npz(
+                e,
+                **{name: np.array([], np.int64) for name in ("pids", "camids")},
+                descriptors=np.ones((0, 3), np.float32),
+                paths=np.array([], np.str_),
+            ),
+        ),
+    ),
+    Row(
         "an output that cannot be written",
         2,
         "cannot be written: permission denied",

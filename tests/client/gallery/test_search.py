@@ -99,7 +99,7 @@ def test_kept_descriptors_are_searched_without_their_pictures(client, peer, fold
     assert output.index("y.jpg") < output.index("<x>.jpg")
     page = (tmp_path / "page.html").read_text()
     assert "1.414" in output and "&lt;x&gt;.<wbr>jpg" in page
-    assert "2 of 2 pictures are not below" in page and "gender: female 0.75" in page
+    assert "2 of 2 pictures could not be read below" in page and "gender: female 0.75" in page
 
 
 def test_a_threshold_bounds_what_is_found(client, peer, folder, tmp_path):
@@ -109,6 +109,7 @@ def test_a_threshold_bounds_what_is_found(client, peer, folder, tmp_path):
         assert code == 0
         return json.loads((tmp_path / "found.json").read_text()), output
 
+    assert len(within(2)[0]["found"]) == 3
     found, _ = within(1.4)
     assert [Path(one["path"]).name for one in found["found"]] == ["a.PNG", "c.jpg"] and found["threshold"] == 1.4
     assert "up to a distance of 1.4" in (tmp_path / "page.html").read_text()
@@ -125,17 +126,20 @@ def test_an_image_that_fails_is_named_and_left_out(client, peer, folder, tmp_pat
     assert "a.PNG" in output.replace("\n", "") and "b.jpg" not in output
 
 
-@pytest.mark.parametrize("gallery", ["empty", "missing.npz", "no_paths.npz", "short.npz"])
+@pytest.mark.parametrize("gallery", ["empty", "missing.npz", "no_paths.npz", "short.npz", "none.npz"])
 def test_a_gallery_that_cannot_be_searched(client, peer, folder, tmp_path, gallery):
     (tmp_path / "empty").mkdir()
     ids = np.array([1])
     write_descriptors(tmp_path / "no_paths.npz", Descriptors(one_hot(1), ids, ids))
+    none = Descriptors(one_hot(), ids[:0], ids[:0], np.array([], np.str_))
+    write_descriptors(tmp_path / "none.npz", none)
     short = Descriptors(np.ones((1, 3), np.float32), ids, ids, np.array(["a.jpg"]))
     write_descriptors(tmp_path / "short.npz", short)
     expected = {
         "empty": "no images in it; expected files that end in .jpg",
         "missing.npz": "no such file",
         "no_paths.npz": "has no paths",
+        "none.npz": "has no descriptors; expected some to search in",
         "short.npz": "have 3 numbers, the image's 1000",
     }
     code, _, errors = client("search", tmp_path / "query.jpg", "--gallery", tmp_path / gallery, "--url", peer.url)

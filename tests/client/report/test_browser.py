@@ -104,7 +104,8 @@ def report(tmp_path_factory):
             queries=query_rows(query, metrics),
             against=compare_evaluations(now, earlier),
             attributes={
-                attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, Interval(0.5, 0.6875)) for attribute in SCHEMA
+                attribute.name: HeadMetrics(0.75, 0.5, 0.625, 0.8125, 48, 2, Interval(0.5, 0.6875))
+                for attribute in SCHEMA
             },
             failed_images=(FailedImage("query/" + "long" * 30 + ".jpg", "it begins b'<script>'"),),
             manifest=Manifest(
@@ -273,6 +274,6 @@ def test_ranked_lists_are_found_by_identity(page):
 def test_the_page_of_a_search(found_page):
     require_nothing_wider(found_page)
     require_nothing_serious(found_page)
-    assert found_page.get_by_text("1 of 6 pictures are not below").is_visible()
+    assert found_page.get_by_text("1 of 6 pictures could not be read below").is_visible()
     found_page.locator(".enlarge").nth(2).click()
     assert found_page.locator("#enlarged img").is_visible()

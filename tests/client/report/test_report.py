@@ -47,7 +47,7 @@ def folder(tmp_path):
             abstained=Abstention(0.1, "utility", 0.25, 3, metrics),
         ),
         baseline=metrics,
-        attributes={"hat": HeadMetrics(0.75, 0.625, 0.5625, 0.875, 8, Interval(0.5, 0.6875))},
+        attributes={"hat": HeadMetrics(0.75, 0.625, 0.5625, 0.875, 8, 2, Interval(0.5, 0.6875))},
         failed_images=(FailedImage("query/a.jpg", "it begins b'<script>alert(1)</script>'"),),
         manifest=Manifest(
             {"checkpoint": "<b>abc</b>", "versions": {"pillow": "12"}, "quality": QUALITY}, {"qafm": "k7m2-9xqd"}
@@ -72,6 +72,7 @@ def test_json_has_what_programs_read(folder):
             "balanced_accuracy": 0.5625,
             "auc": 0.875,
             "images": 8,
+            "values": 2,
             "balanced_accuracy_interval": [0.5, 0.6875],
         }
     }

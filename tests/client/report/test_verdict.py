@@ -57,7 +57,7 @@ def test_how_good_it_is_stands_first():
     ],
 )
 def test_the_comparison(interval, words, news):
-    before = Evaluated("folder", "m-1/qafm", "2026-01-02T03:04:05", 0, 0, QUERY, np.zeros(1), np.zeros(1, int))
+    before = Evaluated("folder", "m-1/qafm", "2026-01-02T03:04:05", 0, 0, 2, QUERY, np.zeros(1), np.zeros(1, int))
     changes = Changes(before, before, {"mAP": Difference(0.02, interval)}, ())
     assert words in said(report(against=changes), news)
 
@@ -72,33 +72,38 @@ def test_the_hardest_pair_of_cameras_is_one_with_enough_queries():
     assert "hardest from 2 to 1 (mAP 40), easiest from 1 to 2 (90)" in words
     few = replace(cameras, queries=np.minimum(cameras.queries, 9))
     assert "hardest" not in said(report(cameras=few))
+    assert "hardest" not in said(report(cameras=replace(cameras, mAP=np.full((3, 3), 0.5))))
 
 
-def rates(false: float, low: float) -> Rates:
-    return Rates(10, Rate(0.9, Interval(0.8, 1)), Rate(false, Interval(low, 2 * false)))
+def rates(false: float, low: float, identities: int = 10) -> Rates:
+    return Rates(identities, Rate(0.9, Interval(0.8, 1)), Rate(false, Interval(low, 2 * false)))
 
 
 def test_a_group_that_is_served_worse_is_named():
     of = {"verification": [OperatingPoint(1e-3, 0.5, 0.75)], "everybody": rates(0.001, 0.0008)}
     worse, chance = Group("gender", "female", rates(0.004, 0.002)), Group("age", "old", rates(0.009, 0.0009))
-    assert "4.0 times as many where the query is gender: female" in said(report(**of, groups=(worse, chance)), "bad")
-    assert "times as many" not in said(report(**of, groups=(chance,)))
+    assert "4.0 times as many where the person's gender is annotated as female" in said(
+        report(**of, groups=(worse, chance)), "bad"
+    )
+    one = Group("age", "young", rates(0.004, 0.004, identities=1))
+    assert "times as many" not in said(report(**of, groups=(chance, one)))
 
 
-def head(balanced: float, low: float | None, auc: float | None = 0.5) -> HeadMetrics:
-    return HeadMetrics(0.9, 0.9, balanced, auc, 50, None if low is None else Interval(low, 1))
+def head(balanced: float, low: float | None, auc: float | None = 0.5, values: int = 2) -> HeadMetrics:
+    return HeadMetrics(0.9, 0.9, balanced, auc, 50, values, None if low is None else Interval(low, 1))
 
 
 def test_attributes_no_better_than_a_guess():
     heads = {
         "hat": head(0.6, 0.49),
         "gender": head(0.6, 0.51),
-        "age": head(0.3, 0.26),
+        "age": head(0.3, 0.26, values=4),
+        "upcolour": head(0.3, 0.26, values=3),
         "bag": head(0.5, None),
         "up": head(1, 0.2, None),
     }
-    assert no_better_than_the_guess(heads) == ["hat", "bag"], "of four ages a guess has a quarter; all sleeves are one"
-    assert "2 of 4 attributes are told no better than by a guess: hat, bag on the shoulder" in said(
+    assert no_better_than_the_guess(heads) == ["hat", "upcolour", "bag"], "of four ages a guess has a quarter"
+    assert "3 of 5 attributes are told no better than by a guess: hat, colour above the waist, bag on" in said(
         report(attributes=heads), "bad"
     )
     assert "All 1 attributes that differ" in said(report(attributes={"gender": heads["gender"]}))
