@@ -164,6 +164,7 @@ h3 { margin: 1.4rem 0 .5rem; font-size: 1rem; font-weight: 500; }
   padding: .9rem 0; border-top: 1px solid var(--line);
   content-visibility: auto; contain-intrinsic-size: auto 15rem;
 }
+.ranked h3 { margin-top: 0; }
 .ranked .crops { grid-template-columns: repeat(auto-fill, minmax(4.2rem, 1fr)); gap: .5rem; }
 .ranked figcaption, .ranked .gone { font-size: .7rem; }
 figure.right > :first-child { border: 3px solid var(--right); }

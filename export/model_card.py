@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from export.quality_check import misleading
-from qafm.contract import ENSEMBLES
 from qafm.manifest import Manifest
 
 MODEL_CARD = "MODEL_CARD.md"
 
 USE_AND_LIMITS = Path(str(files("export"))) / "model_card.md"
 """What every card says."""
+_DATA = ("name", "identities", "crops", "held_out_identities", "held_out_crops")
+"""What is told of the training data."""
 
 
 def model_card(manifest: Manifest) -> str:
@@ -22,7 +23,7 @@ def model_card(manifest: Manifest) -> str:
     content = manifest.content
     return "\n".join(
         [
-            f"# Model card: {', '.join(manifest.model(name) for name in ENSEMBLES if name in manifest.fingerprints)}",
+            f"# Model card: {', '.join(map(manifest.model, manifest.fingerprints))}",
             "",
             f"Person re-identification with QAFM, exported {content['exported']}.",
             "",
@@ -45,7 +46,7 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
         "run": origin.get("run"),
         "first weights": settings.get("weights"),
         "seed": settings.get("seed"),
-        "training data": ", ".join(f"{key}: {value}" for key, value in data.items() if isinstance(value, str | int)),
+        "training data": ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items() if key in _DATA),
     }
     for name, value in told.items():
         if value not in (None, ""):

@@ -12,7 +12,7 @@ def manifest(**changes):
         "origin": {
             "run": "market",
             "settings": {"weights": "imagenet", "seed": 3},
-            "data": {"layout": "Market-1501", "images": 12936},
+            "data": {"format": 2, "name": "Market-1501", "held_out_identities": 75, "sha256": "00"},
         },
         "graphs": {"apn": {"precision": "float32"}, "iqa": {"precision": "int8"}},
         "differences": {"DESCRIPTOR": {"measured": 2.5e-7, "allowed": 1e-4}},
@@ -26,7 +26,12 @@ def test_it_says_which_model_it_is_and_where_from():
     card = model_card(manifest())
     assert card.startswith("# Model card: k7m2-9xqd/qafm, aaaa-bbbb/qafm_fixed_alpha\n")
     for words in (
-        *("- run: market\n", "- first weights: imagenet\n", "- seed: 3\n", "layout: Market-1501, images: 12936"),
+        *(
+            "- run: market\n",
+            "- first weights: imagenet\n",
+            "- seed: 3\n",
+            "- training data: name: Market-1501, held out identities: 75\n",
+        ),
         *("apn in float32, iqa in int8", "2e-07 at most, of 0.0001", "constant, 0.562 for every picture"),
     ):
         assert words in card, words
