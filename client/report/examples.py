@@ -15,7 +15,7 @@ from qafm.retrieval.ranking import ranked_lists
 
 LIST_LENGTH = 10
 EXTREMES = 8
-MOST_LISTS = 400
+MOST_LISTS = 350
 """Of identities that the report shows; of more, the worst. Eleven pictures each, of 2 kB: a page that can be mailed."""
 BEST = 6
 """How many queries of the highest average precision are shown."""
