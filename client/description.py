@@ -27,7 +27,7 @@ class AttributeValue:
         return f"{self.name}: {self.value} {self.probability:.2f}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Description:
     """One described image: the fields of `qafm.record.RECORD`, and `model`, the name of what made them.
 
@@ -58,6 +58,11 @@ class Description:
         if alpha is not None:
             values |= {"alpha": alpha, "identifiability": None}
         return cls(**values, model=model)
+
+    def __repr__(self) -> str:
+        """In a line: the arrays have thousands of numbers."""
+        utility = "" if self.utility is None else f", utility {self.utility:.2f}"
+        return f"<Description by {self.model}: {self.attributes['gender']}, alpha {self.alpha:.3f}{utility}>"
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:

@@ -78,6 +78,9 @@ class ReidClient:
         self._confirmed_outages = 0
         self._confirming = asyncio.Lock()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}{'' if self._served else ', not connected'}>"
+
     @property
     def manifest(self) -> Manifest:
         """What is served, as the export wrote it: checkpoint, data, measured differences, versions, fingerprints."""

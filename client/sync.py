@@ -32,6 +32,9 @@ class SyncReidClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    def __repr__(self) -> str:
+        return f"<Sync{repr(self._client)[1:]}"
+
     @property
     def url(self) -> str:
         return self._client.url

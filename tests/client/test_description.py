@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from client import ReidClient, SyncReidClient
 from client.description import Description
+from client.testing import made_up
 from qafm.attributes import SCHEMA
 
 
@@ -23,3 +27,12 @@ def test_attributes_read_as_words():
     summary = description.summary()
     assert (summary["alpha"], summary["identifiability"]) == (0.5, 12.0)
     assert summary["attributes"]["hat"] == {"value": "no", "probability": 1.0}
+
+
+def test_it_fits_a_line():
+    description = dataclasses.replace(made_up(b"somebody"), utility=0.625, alpha=0.75, model="k7m2-9xqd/qafm")
+    assert repr(description).startswith("<Description by k7m2-9xqd/qafm: gender: ")
+    assert repr(description).endswith(", alpha 0.750, utility 0.62>") and len(repr(description)) < 100
+    assert "utility" not in repr(dataclasses.replace(description, utility=None))
+    assert repr(ReidClient("host:8001")) == "<ReidClient of host:8001, not connected>"
+    assert repr(SyncReidClient("host:8001")) == "<SyncReidClient of host:8001, not connected>"
