@@ -15,6 +15,7 @@ import torch
 
 import export.repository
 from export.graphs import graph_modules, write_graph
+from export.model_card import MODEL_CARD
 from export.parity import check_parity, sample_crops
 from export.pipelines import OnnxPipeline, Pipeline, TorchPipeline
 from export.repository import TEMPLATE, install
@@ -57,7 +58,7 @@ def test_pixels_meet_a_cast_first(exported_repository, name):
 
 
 def test_the_template_alone_is_copied(exported_repository):
-    assert sorted(path.name for path in exported_repository.iterdir()) == sorted(MODELS)
+    assert sorted(path.name for path in exported_repository.iterdir()) == sorted([*MODELS, MODEL_CARD])
     assert not [path for path in exported_repository.rglob("__*")]
 
 

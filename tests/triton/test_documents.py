@@ -17,7 +17,11 @@ from synthetic import Recipe, make_dataset
 pytestmark = pytest.mark.triton
 
 DOCUMENT = Path(__file__).parents[2] / "docs/client.md"
-EXAMPLES = re.findall(r"^```(console|python)\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+EXAMPLES = [
+    (kind, example)
+    for kind, block in re.findall(r"^```(console|python)\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    for example in (block.splitlines() if kind == "console" else [block])
+]
 
 
 def command(kind: str, example: str, url: str) -> list[str]:
@@ -25,7 +29,7 @@ def command(kind: str, example: str, url: str) -> list[str]:
         return [sys.executable, "-W", "error", "-c", example.replace("127.0.0.1:8001", url)]
     program, name, *arguments = shlex.split(example)
     assert program == "client"
-    server = [] if name == "score" else ["--url", url]
+    server = [] if name in ("score", "compare") else ["--url", url]
     return [sys.executable, "-m", "client", name, *arguments, *server]
 
 

@@ -33,7 +33,14 @@ def dataset(tmp_path_factory):
 def start(server, dataset, report, *more):
     command = [sys.executable, "-m", "client", "eval", "--data", dataset, "--url", server.grpc_url]
     command += ["--report", report, "--concurrency", "2", *more]
-    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, SIGINT is ignored, and programs inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def ended(process):

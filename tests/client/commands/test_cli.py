@@ -236,14 +236,17 @@ def test_describe_prints_as_it_goes_and_an_interruption_says_how_far_it_came(cli
     good.write_bytes(b"1")
     slow.write_bytes(b"2 slow")
     peer.slow = b"2"
-    printing = describe._print
+    printing, before = describe._print, signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt(*arguments):
         printing(*arguments)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(describe, "_print", interrupt)
-    code, output, errors = client("describe", good, slow, "--url", peer.url, "--json", tmp_path / "found.json")
+    try:
+        code, output, errors = client("describe", good, slow, "--url", peer.url, "--json", tmp_path / "found.json")
+    finally:
+        signal.signal(signal.SIGINT, before)  # ignored where the tests run in the background of a shell
     assert code == 130 and str(good) in output and str(slow) not in output
     assert "client: interrupted: 1 of 2 images were described" in errors
     assert not (tmp_path / "found.json").exists()
