@@ -19,10 +19,11 @@ from client.evaluation.earlier import Changes, Evaluated, compare_evaluations
 from client.evaluation.folder import REPORT_FILE, report_folder
 from client.evaluation.lists import IMAGES_FILE, QUERIES_FILE, query_rows, write_images, write_queries
 from client.evaluation.measures import Measured, measure
+from client.page import now
 from client.progress import Progress, quiet
 from client.reid import ReidClient
 from client.report.examples import choose_examples
-from client.report.report import Report, now
+from client.report.report import Report
 from client.report.write import PAGE_FILE, write_report
 from qafm.contract import IDENTIFIABILITY, MODELS, QAFM, QAFM_FAST, SCATTER
 from qafm.datasets.degradations import Degradation
@@ -132,7 +133,7 @@ def _write_descriptors(folder: Path, described: DescribedDataset) -> None:
 
 def _write(folder: Path, described: DescribedDataset, report: Report) -> None:
     """All but the descriptors; then the journal has done its work, unless some images are to be tried again."""
-    write_queries(folder / QUERIES_FILE, described.query, report.measured.metrics)
+    write_queries(folder / QUERIES_FILE, report.queries)
     if report.ablation:
         write_images(folder / IMAGES_FILE, described.query, described.gallery, report.ablation)
     write_report(folder, report)

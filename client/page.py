@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from html import escape
 from typing import NamedTuple
 
@@ -43,6 +44,10 @@ def with_navigation(sections: Iterable[Section | None]) -> str:
     links = "".join(f'<li><a href="#{each.name}">{each.title}</a>' for each in present)
     shown = "".join(f'<section id="{each.name}"><h2>{each.title}</h2>{each.content}</section>\n' for each in present)
     return f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n{shown}'
+
+
+def now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def when(created: str) -> str:

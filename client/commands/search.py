@@ -60,7 +60,7 @@ def search_person(
 
     from client.gallery.files import list_gallery
     from client.gallery.search import read_gallery, search
-    from client.report.report import now
+    from client.page import now
 
     # What is wrong with the input is said before any server is asked.
     alpha = alpha_for(model, alpha)
@@ -74,7 +74,7 @@ def search_person(
     for failure in asked.failures:
         console.say_error(str(failure))
     model_name = asked.description.model
-    most = top or (None if threshold else TOP)
+    most = top or (TOP if threshold is None else None)
     nearest = search(asked.description.descriptor, asked.searched, most, model_name, threshold)
     _print(nearest, threshold)
     if json_file is not None:

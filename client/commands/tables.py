@@ -66,14 +66,14 @@ def evaluations(first: Evaluated, compared: list[Changes]) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("Rank-1 %", "mAP %", "Difference in mAP (95 % interval)", "Better", "Worse"):
         table.add_column(name, justify="right")
-    for each in (first, *(one.after for one in compared)):
-        found = next((one for one in compared if one.after is each), None)
-        told = (
-            (found.differences["mAP"].in_per_cent(), f"{len(found.better):,}", f"{len(found.worse):,}")
-            if found
-            else ("", "", "")
-        )
-        table.add_row(escape(each.name), escape(each.model), f"{100 * each.rank1:.2f}", f"{100 * each.mAP:.2f}", *told)
+
+    def cells(each: Evaluated) -> tuple[str, ...]:
+        return escape(each.name), escape(each.model), f"{100 * each.rank1:.2f}", f"{100 * each.mAP:.2f}"
+
+    table.add_row(*cells(first))
+    for found in compared:
+        changed = (f"{len(queries):,}" for queries in (found.better, found.worse))
+        table.add_row(*cells(found.after), found.differences["mAP"].in_per_cent(), *changed)
     return table
 
 
@@ -83,12 +83,11 @@ def changes(found: Changes, shown: int) -> Table:
     table.add_column("Query", overflow="fold")
     for name in ("Before", "After", "Change"):
         table.add_column(name, justify="right")
-    for place, group in enumerate((found.better, found.worse)):
+    for group in (found.better, found.worse):
         for change in group[:shown]:
             numbers = (f"{100 * change.before:.1f}", f"{100 * change.after:.1f}", f"{100 * change.gain:+.1f}")
             table.add_row(escape(change.path), *numbers)
-        if not place and group and found.worse:
-            table.add_section()
+        table.add_section()
     return table
 
 

@@ -17,9 +17,9 @@ from qafm.retrieval.metrics import Metrics
 QUERIES_FILE, IMAGES_FILE = "queries.csv", "images.csv"
 
 
-def write_queries(path: Path, query: Descriptors, metrics: Metrics) -> None:
+def write_queries(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """What `query_rows` says, as CSV."""
-    _write(path, query_rows(query, metrics))
+    _write(path, rows)
 
 
 def rounded(precision: float) -> str:

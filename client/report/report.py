@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,3 @@ def read_heatmaps(folder: Path) -> dict[str, bytes]:
             "`python -m export.heatmaps`"
         )
     return pictures
-
-
-def now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -97,12 +97,12 @@ def acceptance(
     pairs = np.zeros((2, len(query)), np.int64)
     query, gallery = comparable(query, gallery, distance)
     (query, rows), (gallery, _) = without_junk(query), without_junk(gallery)
-    bins = len(thresholds) + 1
+    # In float32, as thresholds of operating points are: rounded up to float64 they would lose their own pair.
+    limits, bins = thresholds.astype(np.float32), len(thresholds) + 1
     for block in estimate(query.descriptors, gallery.descriptors, block_bytes):
         squares = block.relative
         squares += block.own[:, None]
-        # In float32, as thresholds of operating points are: rounded up to float64 they would lose their own pair.
-        first = np.searchsorted(thresholds.astype(np.float32), from_squares(squares, distance))
+        first = np.searchsorted(limits, from_squares(squares, distance))
         same_pid = query.pids[block.rows, None] == gallery.pids
         genuine = same_pid & (query.camids[block.rows, None] != gallery.camids)
         numbers = np.arange(len(first))[:, None]

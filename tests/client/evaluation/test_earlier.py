@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from client.evaluation.earlier import Evaluated, compare_evaluations, read_evaluated
-from client.evaluation.lists import write_queries
+from client.evaluation.lists import query_rows, write_queries
 from qafm.errors import InvalidDescriptors, InvalidSettings
 from qafm.retrieval.descriptors import Descriptors
 from qafm.retrieval.metrics import evaluate
@@ -53,7 +53,7 @@ def write(folder, evaluated, **report):
     folder.mkdir()
     metrics = dataclasses.make_dataclass("Ranked", ["average_precision", "first_match"])
     own = metrics(evaluated.average_precision, evaluated.first_match)
-    write_queries(folder / "queries.csv", evaluated.query, own)
+    write_queries(folder / "queries.csv", query_rows(evaluated.query, own))
     content = {"format": 2, "model": evaluated.model, "created": "2026", "rank1": 0.5, "mAP": 0.25, "gallery": 4}
     (folder / "report.json").write_text(json.dumps(content | report))
     return folder

@@ -109,7 +109,7 @@ def test_a_threshold_bounds_what_is_found(client, peer, folder, tmp_path):
         assert code == 0
         return json.loads((tmp_path / "found.json").read_text()), output
 
-    assert len(within(2)[0]["found"]) == 3
+    assert len(within(2)[0]["found"]) == 3 and len(within(0)[0]["found"]) == 2
     found, _ = within(1.4)
     assert [Path(one["path"]).name for one in found["found"]] == ["a.PNG", "c.jpg"] and found["threshold"] == 1.4
     assert "up to a distance of 1.4" in (tmp_path / "page.html").read_text()

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from client.evaluate import write_queries
+from client.evaluation.lists import query_rows, write_queries
 from client.report.examples import OtherQuery, choose_examples, worst_of_each_identity
 from client.report.lists import best_section, lists_section
 from client.report.quality import poorest_and_finest
@@ -110,7 +110,7 @@ def test_a_picture_that_is_gone_and_a_name_that_is_html(sides, tmp_path):
 
 def test_every_query_has_a_line(sides, tmp_path):
     query, _, metrics = sides
-    write_queries(tmp_path / "queries.csv", query, metrics)
+    write_queries(tmp_path / "queries.csv", query_rows(query, metrics))
     with (tmp_path / "queries.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
             ["path", "pid", "camid", "ap", "first_match", "identifiability"],
