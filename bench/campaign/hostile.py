@@ -51,10 +51,12 @@ class Load:
 
 @dataclass(frozen=True)
 class State:
-    """Of a server after a round: bytes of each of its processes, by name, and of shared memory; open files."""
+    """Of a server after a round: bytes of each of its processes, by name, of shared memory and of what Triton and the
+    command wrote to their logs; open files."""
 
     processes: dict[str, int]
     shared_memory: int
+    log: int
     descriptors: int
 
     @property
@@ -215,6 +217,8 @@ def state_of_server(server: Served) -> State:
     return State(
         processes=dict(processes),
         shared_memory=sum(region.stat().st_blocks * 512 for region in regions),
+        # Standard error of both, which has no name where nobody asked for the log.
+        log=sum(Path(f"/proc/{each}/fd/2").stat().st_size for each in (server.pid, pid)),
         descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
     )
 

@@ -165,15 +165,16 @@ def hostile_load(campaign: Campaign) -> Outcome:
     summary = (
         f"{good:,} good requests, {hostile.total():,} hostile; the 99th percentile beside those "
         f"{np.median(slower):.2f} times ({min(slower):.2f} to {max(slower):.2f}) what it is alone; "
-        f"memory {states[1].memory / 1e6:.0f} MB after the first round, {states[-1].memory / 1e6:.0f} after the last"
+        f"memory {states[1].memory / 1e6:.0f} MB after the first round, {states[-1].memory / 1e6:.0f} after the last; "
+        f"{(states[-1].log - states[0].log) / 1e6:.1f} MB of log"
     )
     lost = [words for pair in phases for phase in pair for words in phase.failed]
     lost += [f"{phase.wrong} good pictures described otherwise" for pair in phases for phase in pair if phase.wrong]
     if np.median(slower) > SLOWER:
         lost.append(f"the 99th percentile is {np.median(slower):.2f} times that of the load alone")
-    for name, most in (("memory", GROWN_BYTES), ("shared_memory", GROWN_BYTES), ("descriptors", GROWN_DESCRIPTORS)):
+    for name in ("memory", "shared_memory", "log", "descriptors"):
         grown = getattr(states[-1], name) - getattr(states[1], name)
-        if grown > most:
+        if grown > (GROWN_DESCRIPTORS if name == "descriptors" else GROWN_BYTES):
             lost.append(f"{name} grew by {grown:,}")
     numbers = {
         "slower": slower,
