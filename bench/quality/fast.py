@@ -124,8 +124,9 @@ class Judge:
     def said_by(self, network: QualityNetwork) -> np.ndarray:
         loader = DataLoader(WholeCrops(self.crops), batch_size=64, collate_fn=collate)
         pixels = Pixels()
+        network.cpu().eval()  # one that was taught here may be on a GPU
         with torch.inference_mode():
-            found = [network.eval().numbers(pixels(seen)) for seen, _ in readable(loader)]
+            found = [network.numbers(pixels(seen)) for seen, _ in readable(loader)]
         return torch.cat(found).double().numpy()
 
     def taught(self, passes: int | None, without: str | None = None) -> QualityNetwork:
