@@ -35,16 +35,17 @@ class Description:
     identifiability: Q, higher is worse; None where alpha was given, for then it is not computed.
     scatter: float32 [34], how far each perturbation moves the picture's features. utility: in [0,1], higher is
     better. Both are None where the server does not give them. visual, semantic: float32 [1024], the branches' vectors.
-    attribute_probabilities: float32 [30], laid out as `qafm.attributes.SCHEMA` says. model: `FINGERPRINT/ENSEMBLE`,
-    with `@ALPHA` where alpha was given; descriptors of two models are not comparable.
+    attribute_probabilities: float32 [30], laid out as `qafm.attributes.SCHEMA` says; it and semantic are None where the
+    model was trained without attributes. model: `FINGERPRINT/ENSEMBLE`, with `@ALPHA` where alpha was given;
+    descriptors of two models are not comparable.
     """
 
     descriptor: Float32
     alpha: float
     identifiability: float | None
     visual: Float32
-    semantic: Float32
-    attribute_probabilities: Float32
+    semantic: Float32 | None = None
+    attribute_probabilities: Float32 | None = None
     scatter: Float32 | None = None
     utility: float | None = None
     model: str | None = None
@@ -62,12 +63,15 @@ class Description:
     def __repr__(self) -> str:
         """In a line: the arrays have thousands of numbers."""
         utility = "" if self.utility is None else f", utility {self.utility:.2f}"
-        return f"<Description by {self.model}: {self.attributes['gender']}, alpha {self.alpha:.3f}{utility}>"
+        gender = "".join(f"{each}, " for each in self.attributes.values() if each.name == "gender")
+        return f"<Description by {self.model}: {gender}alpha {self.alpha:.3f}{utility}>"
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:
-        """The likeliest value of each of the twelve attributes, by name."""
+        """The likeliest value of each of the twelve attributes, by name; none of a model without."""
         probabilities = self.attribute_probabilities
+        if probabilities is None:
+            return {}
         chosen = predicted(probabilities)
         values = {}
         for attribute, index in zip(SCHEMA, chosen.tolist(), strict=True):

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from client.defaults import CONCURRENCY
-from client.ensembles import ensemble_for
+from client.ensembles import ensemble_for, require_two_branches
 from client.evaluation.ablation import Ablation, ablate, require_served_inputs
 from client.evaluation.baseline import describe_by_colour
 from client.evaluation.confirmed import OnError
@@ -66,7 +66,7 @@ async def evaluate_dataset(
     """
     start = time.perf_counter()
     ensemble = ensemble_for(alpha, ensemble)
-    _require(client, ensemble, abstaining, weightings or {})
+    _require(client, ensemble, abstaining, weightings or {}, sweep_alpha=sweep_alpha)
     dataset = read_dataset(data) if isinstance(data, Path) else data
     for warning in (*dataset.warnings, *_doubts(ensemble, weightings or {})):
         warn(warning)
@@ -107,9 +107,18 @@ def require_quality(ensemble: str, *, abstaining: bool, weightings: bool) -> Non
         )
 
 
-def _require(client: ReidClient, ensemble: str, abstaining: float | None, weightings: Mapping[str, Weighting]) -> None:
+def _require(
+    client: ReidClient,
+    ensemble: str,
+    abstaining: float | None,
+    weightings: Mapping[str, Weighting],
+    *,
+    sweep_alpha: bool,
+) -> None:
     """What can be known to be wrong before anything is sent or written. Raises as `evaluate_dataset` does."""
     outputs = client.outputs(ensemble)
+    if sweep_alpha or weightings:
+        require_two_branches(outputs, client.url)
     require_quality(ensemble, abstaining=abstaining is not None, weightings=bool(weightings))
     require_served_inputs(weightings, scatter=SCATTER.name in outputs)
     if abstaining is not None:

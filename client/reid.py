@@ -13,7 +13,7 @@ import numpy as np
 from client.answers import complaint
 from client.defaults import CONCURRENCY, CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RETRY_S, URL
 from client.description import Description, Float32
-from client.ensembles import ensemble_for
+from client.ensembles import ensemble_for, require_two_branches
 from client.handshake import Served, read_manifest, shake_hands
 from client.images import Image, read_image, subject_of
 from client.server import Server
@@ -239,10 +239,11 @@ class ReidClient:
 
         visual, semantic: float32 [N,1024], as `describe` gives them. alpha: float32 [N], in [0,1]. concurrency: how
         many requests, of up to eight vectors each, are in flight at once. Returns float32 [N,1000], of length 1. Raises
-        as `describe` does.
+        as `describe` does, and ContractMismatch of a model without attributes, which has one branch alone.
         """
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; expected at least 1")
+        require_two_branches(self.outputs(QAFM), self.url)
         # Fusion is a part of every ensemble: whichever was asked for the vectors would change with it.
         columns = {
             name: np.asarray(values, np.float32)

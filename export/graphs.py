@@ -13,9 +13,9 @@ import torch
 from google.protobuf.message import Message
 from torch import Tensor, nn
 
-from qafm.contract import MODELS, QUALITY, VIEW_COUNT
+from qafm.contract import APAN, FUSION, MODELS, QUALITY, VIEW_COUNT, VISUAL_FUSION
 from qafm.contract import Tensor as Spec
-from train.networks import IQA, FromPixels, Fusion, Networks, Pixels
+from train.networks import IQA, Descriptor, FromPixels, Networks, Pixels
 from train.networks.apan import attribute_probabilities
 
 OPSET = 18
@@ -48,13 +48,24 @@ class IQAGraph(nn.Module):
 class FusionGraph(nn.Module):
     """Passes its inputs through, for the ensembles to publish (see the contract)."""
 
-    def __init__(self, fusion: Fusion) -> None:
+    def __init__(self, fusion: Descriptor) -> None:
         super().__init__()
         self.fusion = fusion
 
     def forward(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
         descriptor = self.fusion(visual, semantic, alpha.squeeze(1))
         return descriptor, visual.clone(), semantic.clone(), alpha.clone()
+
+
+class VisualFusionGraph(nn.Module):
+    """The same without v_s and α, of networks without attributes."""
+
+    def __init__(self, fusion: Descriptor) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, visual: Tensor) -> tuple[Tensor, Tensor]:
+        return self.fusion(visual, visual, visual[:, 0]), visual.clone()
 
 
 def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Module]:
@@ -64,10 +75,11 @@ def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Mod
     """
     modules = {
         "apn": FromPixels(networks.apn, flip=flip),
-        "apan": APANGraph(FromPixels(networks.apan, flip=flip)),
         "iqa": IQAGraph(networks.iqa),
-        "fusion": FusionGraph(networks.fusion),
+        FUSION: FusionGraph(networks.fusion) if networks.apan else VisualFusionGraph(networks.fusion),
     }
+    if networks.apan:
+        modules[APAN] = APANGraph(FromPixels(networks.apan, flip=flip))
     if networks.quality:
         modules[QUALITY] = FromPixels(networks.quality)
     return {name: module.eval() for name, module in modules.items()}
@@ -75,7 +87,7 @@ def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Mod
 
 def write_graph(name: str, module: nn.Module, path: Path) -> None:
     """Export one module to an ONNX file, float32, with the contract's names and a dynamic batch."""
-    model = MODELS[name]
+    model = VISUAL_FUSION if isinstance(module, VisualFusionGraph) else MODELS[name]
     batch = torch.export.Dim("batch", min=1, max=64)
     with _quiet():
         program = torch.onnx.export(

@@ -35,22 +35,23 @@ _SHADE = 0.25
 """How bright a place stays where the map is 0."""
 
 
-def heatmaps(networks: Networks, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For one crop uint8 [H,W,3], the maps of APN and of APAN: float32 [384,128], each divided by its maximum."""
+def heatmaps(networks: Networks, crop: np.ndarray) -> tuple[np.ndarray, ...]:
+    """For one crop uint8 [H,W,3], the maps of APN and, where there is one, of APAN: float32 [384,128], each divided by
+    its maximum."""
     import torch
 
     from train.networks import Pixels
 
     pixels = Pixels()(torch.from_numpy(resize(crop).copy())[None])
     with torch.inference_mode():
-        return (
-            _lengths(networks.apn, networks.apn.merge_fine, pixels),
-            _lengths(networks.apan, networks.apan.attend, pixels),
-        )
+        of_apn = _lengths(networks.apn, networks.apn.merge_fine, pixels)
+        if networks.apan is None:
+            return (of_apn,)
+        return of_apn, _lengths(networks.apan, networks.apan.attend, pixels)
 
 
-def drawn(crop: np.ndarray, heat: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """uint8 [384,384,3]: the crop, and beside it the crop under each map."""
+def drawn(crop: np.ndarray, heat: tuple[np.ndarray, ...]) -> np.ndarray:
+    """uint8 [384,W,3]: the crop, and beside it the crop under each map."""
     picture = resize(crop).astype(np.float32)
     parts = [picture]
     for branch in heat:

@@ -19,7 +19,7 @@ from export.graphs import OPSET
 from export.precision import PRECISIONS, Precision
 from export.variants import read_config
 from qafm.attributes import COLUMNS
-from qafm.contract import ATTRIBUTES, MANIFEST_PARAMETER, SCATTER, graph_path, graphs_in
+from qafm.contract import APAN, ATTRIBUTES, MANIFEST_PARAMETER, SCATTER, graph_path, graphs_in
 from qafm.diagnosis import Diagnosis
 from qafm.drawn_picture import digest_of_views
 from qafm.files import sha256_of
@@ -68,8 +68,9 @@ def manifest_of(
             "python": platform.python_version(),
             **{name: version(name) for name in ("qafm", "pillow", "numpy", "onnxruntime", "onnx", "torch")},
         },
+        # Without attributes there is no APAN, and no such column.
         "columns": {
-            ATTRIBUTES.name: list(COLUMNS),
+            **({ATTRIBUTES.name: list(COLUMNS)} if APAN in graphs else {}),
             SCATTER.name: [perturbation.name for perturbation in PERTURBATIONS],
         },
         "diagnosis": diagnosis.content() if diagnosis else None,

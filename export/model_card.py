@@ -54,6 +54,8 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _measured(content: Mapping[str, Any]) -> Iterator[str]:
+    if "apan" not in content["graphs"]:
+        yield "- Attributes: none. It was trained on appearance alone, and guesses nothing of people."
     precisions = {name: graph["precision"] for name, graph in content["graphs"].items()}
     yield f"- Networks: {', '.join(f'{name} in {precision}' for name, precision in precisions.items())}."
     difference = content.get("differences", {}).get("DESCRIPTOR")

@@ -16,7 +16,7 @@ import numpy as np
 from export.fidelity import BOUNDS, Bound, measure_fidelity
 from export.parity import measure_parity, sample_crops, too_far
 from export.pipelines import OnnxPipeline, Pipeline
-from qafm.contract import DESCRIPTOR, MODELS, graph_path
+from qafm.contract import DESCRIPTOR, graph_path
 from qafm.datasets.crops import Crop
 from qafm.errors import ExportRefused
 
@@ -44,8 +44,8 @@ class OpenVinoPipeline(OnnxPipeline):
             raise ExportRefused(f"OpenVINO in {folder} does not start; what it said stands above") from error
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        names = [tensor.name for tensor in MODELS[model].outputs]
-        feeds = {tensor.name: inputs[tensor.name] for tensor in MODELS[model].inputs}
+        names = [tensor.name for tensor in self.model(model).outputs]
+        feeds = {tensor.name: inputs[tensor.name] for tensor in self.model(model).inputs}
         try:
             self._connection.send((str(graph_path(self.repository, model)), names, feeds))
             answer = self._connection.recv()

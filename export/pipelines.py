@@ -14,6 +14,7 @@ from export.graphs import graph_modules
 from qafm.contract import (
     ALPHA,
     ALPHA_FILE,
+    APAN,
     CROP,
     DESCRIPTOR,
     FEATURES,
@@ -24,6 +25,8 @@ from qafm.contract import (
     SCATTER,
     UTILITY,
     VIEWS,
+    VISUAL_FUSION,
+    Model,
     graph_path,
 )
 from qafm.errors import ExportRefused
@@ -44,6 +47,8 @@ class Pipeline(ABC):
     utility: Utility | None = None
     has_quality = False
     """Whether it has the network `quality`, by which `describe_fast` looks."""
+    has_attributes = True
+    """Whether it has APAN. Without, there is neither SEMANTIC nor ATTRIBUTES."""
     make_views = staticmethod(views)
 
     @abstractmethod
@@ -53,7 +58,7 @@ class Pipeline(ABC):
     def describe(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Crops, uint8 [H,W,3] each, as one batch. Returns the outputs of the `qafm` ensemble and FEATURES."""
         seen = np.stack([self.make_views(crop) for crop in crops])
-        outputs = self._by_both_branches(seen[:, 0]) | self.run("iqa", {VIEWS.name: seen})
+        outputs = self.by_branches(seen[:, 0]) | self.run("iqa", {VIEWS.name: seen})
         qualities = [measure(features) for features in outputs[FEATURES.name]]
         alphas = [self.weighting.alpha(quality) for quality in qualities]
         outputs |= {
@@ -64,19 +69,27 @@ class Pipeline(ABC):
         if self.utility:
             utilities = [self.utility.of(quality) for quality in qualities]
             outputs[UTILITY.name] = np.array(utilities, np.float32)[:, None]
-        return self._fused(outputs)
+        return outputs | self.fused(outputs)
 
     def describe_fast(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """The same crops by one look at each: the outputs of the `qafm_fast` ensemble."""
         crop = np.stack([resize(crop) for crop in crops])
-        return self._fused(self._by_both_branches(crop) | self.run(QUALITY, {CROP.name: crop}))
+        outputs = self.by_branches(crop) | self.run(QUALITY, {CROP.name: crop})
+        return outputs | self.fused(outputs)
 
-    def _by_both_branches(self, crop: np.ndarray) -> dict[str, np.ndarray]:
-        return {**self.run("apn", {CROP.name: crop}), **self.run("apan", {CROP.name: crop})}
+    def by_branches(self, crop: np.ndarray) -> dict[str, np.ndarray]:
+        """What the branches say of a batch of crops, as CROP has them."""
+        branches = ("apn", APAN) if self.has_attributes else ("apn",)
+        return {name: values for branch in branches for name, values in self.run(branch, {CROP.name: crop}).items()}
 
-    def _fused(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        fused = self.run(FUSION, {tensor.name: outputs[tensor.name] for tensor in MODELS[FUSION].inputs})
-        return outputs | {DESCRIPTOR.name: fused[DESCRIPTOR.name]}
+    def fused(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """DESCRIPTOR of what the branches say, and ALPHA."""
+        inputs = {tensor.name: outputs[tensor.name] for tensor in self.model(FUSION).inputs}
+        return {DESCRIPTOR.name: self.run(FUSION, inputs)[DESCRIPTOR.name]}
+
+    def model(self, name: str) -> Model:
+        """A model of the contract as it is here."""
+        return MODELS[name] if self.has_attributes or name != FUSION else VISUAL_FUSION
 
 
 class Remembered(Pipeline):
@@ -84,6 +97,7 @@ class Remembered(Pipeline):
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.has_attributes = pipeline.has_attributes
         self._known: dict[tuple[bytes, ...], dict[str, np.ndarray]] = {}
 
     def describe(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -113,11 +127,11 @@ class TorchPipeline(Pipeline):
         flip: bool = False,
     ) -> None:
         self.modules = graph_modules(networks, flip=flip)
-        self.has_quality = QUALITY in self.modules
+        self.has_quality, self.has_attributes = (name in self.modules for name in (QUALITY, APAN))
         self.weighting, self.utility = weighting or networks.weighting.served(), utility
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        spec = MODELS[model]
+        spec = self.model(model)
         with torch.inference_mode():
             outputs = self.modules[model](*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -132,7 +146,7 @@ class OnnxPipeline(Pipeline):
 
     def __init__(self, repository: Path, *, tensorrt: bool = False, gpu: bool = False) -> None:
         self.repository = repository
-        self.has_quality = (repository / QUALITY).is_dir()
+        self.has_quality, self.has_attributes = ((repository / name).is_dir() for name in (QUALITY, APAN))
         self.tensorrt = tensorrt
         self.providers = [*([_CUDA] if gpu else []), "CPUExecutionProvider"]
         if missing := set(self.providers) - set(onnxruntime.get_available_providers()):
@@ -145,8 +159,8 @@ class OnnxPipeline(Pipeline):
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         session = self.sessions.get(model) or self.sessions.setdefault(model, self._session(model))
-        names = [tensor.name for tensor in MODELS[model].outputs]
-        feeds = {tensor.name: inputs[tensor.name] for tensor in MODELS[model].inputs}
+        names = [tensor.name for tensor in self.model(model).outputs]
+        feeds = {tensor.name: inputs[tensor.name] for tensor in self.model(model).inputs}
         return dict(zip(names, session.run(names, feeds), strict=True))
 
     def _session(self, model: str) -> onnxruntime.InferenceSession:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from export.pipelines import Pipeline, stacked
-from qafm.contract import ALPHA, CROP, DESCRIPTOR, FUSION, IDENTIFIABILITY, SCATTER, SEMANTIC, UTILITY, VISUAL
+from qafm.contract import ALPHA, DESCRIPTOR, IDENTIFIABILITY, SCATTER, UTILITY, VISUAL
 from qafm.datasets.crops import Crop
 from qafm.datasets.degradations import Degradation
 from qafm.errors import InvalidDescriptors
@@ -142,15 +142,13 @@ def _described(pipeline: Pipeline, crops: Sequence[Crop], alpha: float) -> Descr
     """Crops as they are, by one look at each."""
     vectors = []
     for crop in crops:
-        seen = {CROP.name: resize(read_crop(crop))[np.newaxis]}
-        vectors.append(_fused(pipeline, pipeline.run("apn", seen) | pipeline.run("apan", seen), alpha))
+        vectors.append(_fused(pipeline, pipeline.by_branches(resize(read_crop(crop))[np.newaxis]), alpha))
     return _descriptors(np.concatenate(vectors), crops)
 
 
 def _fused(pipeline: Pipeline, outputs: Mapping[str, np.ndarray], alpha: float) -> np.ndarray:
     weights = np.full((len(outputs[VISUAL.name]), 1), alpha, np.float32)
-    inputs = {name: outputs[name] for name in (VISUAL.name, SEMANTIC.name)} | {ALPHA.name: weights}
-    return pipeline.run(FUSION, inputs)[DESCRIPTOR.name]
+    return pipeline.fused({**outputs, ALPHA.name: weights})[DESCRIPTOR.name]
 
 
 def _descriptors(vectors: np.ndarray, crops: Sequence[Crop], **signals: np.ndarray) -> Descriptors:

@@ -25,16 +25,23 @@ from export.precision import Precision
 from export.quality_check import check_quality, look
 from export.reduced import Dialect, write_float16, write_int8
 from export.samples import Samples, calibration_inputs
-from export.variants import OPENVINO, leave_out_variant, write_variants
+from export.variants import (
+    OPENVINO,
+    leave_out,
+    leave_out_attributes,
+    leave_out_fast,
+    leave_out_variant,
+    write_variants,
+)
 from qafm.contract import (
     ALPHA_FILE,
+    APAN,
     QAFM,
     QAFM_FAST,
     QUALITY,
     REQUIRED,
     TENSORRT_GRAPH_FILE,
     UTILITY,
-    Tensor,
     graph_path,
 )
 from qafm.datasets.crops import Crop
@@ -97,7 +104,7 @@ def install(
     with tempfile.TemporaryDirectory(dir=repository.parent, prefix=".export-") as folder:
         # Beside its destination, so that moving it there is a rename.
         staged, exact = Path(folder) / "new", Path(folder) / "float32"
-        _copy_template(staged, utility=utility is not None, fast=QUALITY in modules)
+        _copy_template(staged, utility=utility is not None, fast=QUALITY in modules, attributes=APAN in modules)
         save_weighting(staged / "alpha" / "1" / ALPHA_FILE, weighting, utility)
         with console.status("exporting and comparing with PyTorch"):
             for name, module in modules.items():
@@ -116,27 +123,16 @@ def install(
     return manifest
 
 
-def _copy_template(staged: Path, *, utility: bool, fast: bool) -> None:
+def _copy_template(staged: Path, *, utility: bool, fast: bool, attributes: bool) -> None:
     """The template with its variants, without what there is no network or rule for."""
     shutil.copytree(TEMPLATE, staged, ignore=NOT_SERVED)
     if not fast:
-        _leave_out_fast(staged)
+        leave_out_fast(staged)
     if not utility:
-        _leave_out(staged, UTILITY)
+        leave_out(staged, UTILITY)
+    if not attributes:
+        leave_out_attributes(staged)
     write_variants(staged)
-
-
-def _leave_out_fast(repository: Path) -> None:
-    """Take out what describes a picture by one look."""
-    for model in (QUALITY, QAFM_FAST):
-        shutil.rmtree(repository / model)
-
-
-def _leave_out(repository: Path, output: Tensor) -> None:
-    """Take an optional output out of the configurations, in which it has lines of its own."""
-    for config in repository.glob("*/config.pbtxt"):
-        lines = config.read_text().splitlines(keepends=True)
-        config.write_text("".join(line for line in lines if f'"{output.name}"' not in line))
 
 
 def _judged(differences: Mapping[str, float]) -> dict[str, dict[str, Any]]:
@@ -199,7 +195,7 @@ def _fidelity(
     crops = track(held_out, "comparing with float32", console=console)
     measures = check_fidelity(reference, pipelines, crops)
     judged = {
-        dialect: {name: {"measured": measured[name], "expected": str(bound)} for name, bound in BOUNDS.items()}
+        dialect: {name: {"measured": value, "expected": str(BOUNDS[name])} for name, value in measured.items()}
         for dialect, measured in measures.items()
     }
     return {"images": len(held_out), **judged}
@@ -213,7 +209,7 @@ def _quality_gates(staged: Path, spoilt: Sequence[Spoilt] | None, console: Conso
     looked = look(pipeline, track(spoilt, "checking what quality tells", console=console))
     fast = check_fast(looked) if looked.fast else None
     if fast and not fast["installed"]:
-        _leave_out_fast(staged)
+        leave_out_fast(staged)
     return {"quality": check_quality(pipeline, looked), "fast": fast}
 
 

@@ -79,7 +79,7 @@ class Model:
 
     backend: what its `config.pbtxt` names. outputs: those that every server gives; optional_outputs: those that some
     give. optional_inputs: those that a request may leave out. optional: whether a repository may lack the model. parts:
-    of an ensemble, the models it is made of.
+    of an ensemble, the models it is made of; without attributes all but `apan`.
     """
 
     name: str
@@ -115,13 +115,15 @@ FUSION = "fusion"
 QAFM = "qafm"
 QAFM_FAST = "qafm_fast"
 QAFM_FIXED_ALPHA = "qafm_fixed_alpha"
-_DESCRIBED = (DESCRIPTOR, ALPHA, IDENTIFIABILITY, ATTRIBUTES, VISUAL, SEMANTIC)
+APAN = "apan"
+_DESCRIBED = (DESCRIPTOR, ALPHA, IDENTIFIABILITY, VISUAL)
+_OF_ATTRIBUTES = (ATTRIBUTES, SEMANTIC)
 
 _MODELS = (
     # It hands on no ALPHA: it refuses one that is no weight before anything is computed with it.
     Model("views", "python", (IMAGE,), (CROP, VIEWS), optional_inputs=(ALPHA,)),
     Model("apn", "onnxruntime", (CROP,), (VISUAL,)),
-    Model("apan", "onnxruntime", (CROP,), (SEMANTIC, ATTRIBUTES)),
+    Model(APAN, "onnxruntime", (CROP,), (SEMANTIC, ATTRIBUTES), optional=True),
     Model("iqa", "onnxruntime", (VIEWS,), (FEATURES,)),
     Model("alpha", "python", (FEATURES,), (IDENTIFIABILITY, ALPHA), optional_outputs=(SCATTER, UTILITY)),
     Model(QUALITY, "onnxruntime", (CROP,), (IDENTIFIABILITY, ALPHA, SCATTER, UTILITY), optional=True),
@@ -136,30 +138,33 @@ _MODELS = (
         "ensemble",
         (IMAGE,),
         _DESCRIBED,
-        optional_outputs=(SCATTER, UTILITY),
-        parts=("views", "iqa", "apn", "apan", "alpha", FUSION),
+        optional_outputs=(*_OF_ATTRIBUTES, SCATTER, UTILITY),
+        parts=("views", "iqa", "apn", APAN, "alpha", FUSION),
     ),
     Model(
         QAFM_FAST,
         "ensemble",
         (IMAGE,),
         _DESCRIBED,
-        optional_outputs=(SCATTER, UTILITY),
+        optional_outputs=(*_OF_ATTRIBUTES, SCATTER, UTILITY),
         optional=True,
-        parts=("views", "apn", "apan", QUALITY, FUSION),
+        parts=("views", "apn", APAN, QUALITY, FUSION),
     ),
     Model(
         QAFM_FIXED_ALPHA,
         "ensemble",
         (IMAGE, ALPHA),
-        (DESCRIPTOR, ATTRIBUTES, VISUAL, SEMANTIC),
-        parts=("views", "apn", "apan", FUSION),
+        (DESCRIPTOR, VISUAL),
+        optional_outputs=_OF_ATTRIBUTES,
+        parts=("views", "apn", APAN, FUSION),
     ),
 )
 
 MODELS: dict[str, Model] = {model.name: model for model in _MODELS}
+VISUAL_FUSION = Model(FUSION, "onnxruntime", (VISUAL,), (DESCRIPTOR, VISUAL_USED))
+"""The fusion of a repository without `apan`, of which no attributes were learnt: it has v_a alone, and needs no α."""
 GRAPHS: tuple[str, ...] = tuple(model.name for model in _MODELS if model.backend == "onnxruntime")
-"""The models that are exported networks: apn, apan, iqa, fusion, and where a repository has it quality."""
+"""The models that are exported networks: apn, iqa, fusion, and where a repository has them apan and quality."""
 ONE_LOOK: tuple[str, ...] = (QAFM_FAST, QAFM_FIXED_ALPHA)
 """The ensembles that look at the crop alone."""
 ENSEMBLES: tuple[str, ...] = (QAFM, QAFM_FIXED_ALPHA)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from qafm.errors import InvalidSettings, QafmError, TrainingFailed
+from train import presets
 from train.presets import check_settings, load_preset, preset_names
 from train.settings import QUALITY, STAGES, WEIGHTING, Settings
 
@@ -22,9 +23,7 @@ StageChoice = Enum("StageChoice", {name: name for name in (*STAGES, WEIGHTING, Q
 
 
 def main(
-    data: Annotated[
-        Path, typer.Option(help="Folder of a dataset in a known layout, with attributes.", show_default=False)
-    ],
+    data: Annotated[Path, typer.Option(help="Folder of a dataset in a known layout.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the run.", show_default=False)],
     preset: Annotated[
         str | None,
@@ -48,8 +47,13 @@ def main(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="the preset's")] = None,
+    without_attributes: Annotated[
+        bool, typer.Option("--without-attributes", help="Train on appearance alone, for data without attributes.")
+    ] = False,
 ) -> None:
     """Train the image-quality network, the two branches and their fusion on a dataset.
+
+    Attributes of people (gender, clothes, bags ...) are read from DIR/attributes.csv or market_attribute.mat.
 
     On several GPUs: torchrun --nproc-per-node N -m train ...
     """
@@ -57,6 +61,8 @@ def main(
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
     try:
         settings = _settings(preset, start, refit, {"weights": weights, "seed": seed})
+        if without_attributes:
+            settings = presets.without_attributes(settings)
         from train.pipeline import train
 
         train(settings, data, out, stage=stage and stage.value, resume=resume, console=console)

@@ -131,13 +131,14 @@ def load_networks(run: Path, *, best: bool = False, quality: bool = False) -> Ne
     Raises InvalidCheckpoint.
     """
     settings = load_run_settings(run)
-    networks = Networks.untrained(settings.network, settings.joint.weighting)
+    networks = Networks.untrained(settings.network, settings.joint.weighting, attributes=settings.attributes)
     # α and both branches learnt with Q as the last IQA network gives it.
     iqa, joint = load_finished_checkpoint(run, "iqa"), load_finished_checkpoint(run, "joint")
     if best:
         joint = load_checkpoint(run, "joint", best=True)
     iqa.restore({"iqa": networks.iqa})
-    joint.restore({name: getattr(networks, name) for name in ("apn", "apan", "fusion", "weighting")})
+    branches = ("apn", "apan") if settings.attributes else ("apn",)
+    joint.restore({name: getattr(networks, name) for name in (*branches, "fusion", "weighting")})
     if quality and checkpoint_path(run, QUALITY).is_file():
         network = QualityNetwork(build_trunk(settings.network))
         load_finished_checkpoint(run, QUALITY).restore({QUALITY: network})

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from qafm.datasets.attribute_file import read_attributes, require_attributes
+from qafm.attributes import MISSING
+from qafm.datasets.attribute_table import ATTRIBUTE_TABLE
 from qafm.datasets.crops import DISTRACTOR_PID, Crop
 from qafm.datasets.layouts import open_dataset
 from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidImage
@@ -38,7 +39,7 @@ class TrainingData:
     labels: np.ndarray
     """int64 [N], in 0..len(pids)-1."""
     attributes: np.ndarray
-    """int8 [N,12], see `qafm.attributes`."""
+    """int8 [N,12], see `qafm.attributes`; all MISSING where the dataset has none."""
     folder: Path = Path()
     """Of the dataset, absolute."""
     warning: str | None = None
@@ -48,6 +49,14 @@ class TrainingData:
     def everyone(self) -> bool:
         """Whether the held-out people are trained on too."""
         return not {crop.pid for crop in self.held_out}.isdisjoint(self.pids)
+
+    def require_attributes(self) -> None:
+        """Raises InvalidDataset where no attribute of anybody is known."""
+        if (self.attributes == MISSING).all():
+            raise InvalidDataset(
+                f"{self.folder}: no attributes of the people in it are known, which the branch APAN learns from. Give "
+                f"them in {ATTRIBUTE_TABLE} there, or train on appearance alone: --without-attributes"
+            )
 
     def description(self) -> dict[str, object]:
         """What a run says of its data, as data.json: counts, and a fingerprint."""
@@ -96,7 +105,7 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> Trai
     """List the training split of the dataset at `root` and hold a tenth of its identities out, chosen by `seed`.
 
     With `everyone` these are trained on too, and stay listed as held out for whoever needs the same people.
-    Raises InvalidDataset, among others where the attribute file lacks an identity or there are too few of them.
+    Raises InvalidDataset, among others where attributes are there that lack an identity or there are too few of them.
     """
     # Whole paths: crops are told apart by them, wherever the dataset was named from.
     root = Path(root).resolve()
@@ -111,18 +120,12 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> Trai
 
     label_of = {pid: label for label, pid in enumerate(trained)}
     crops = tuple(crop for crop in listed if crop.pid in label_of)
-    if dataset.attribute_file is None:
-        raise InvalidDataset(
-            f"{root}: datasets in the layout of {dataset.name} have no attributes, which training needs; train on one "
-            "in Market-1501's layout, with its market_attribute.mat"
-        )
-    attributes = read_attributes(dataset.attribute_file, "train")
     return TrainingData(
         crops=crops,
         held_out=tuple(crop for crop in listed if crop.pid in held_out),
         pids=trained,
         labels=np.array([label_of[crop.pid] for crop in crops]),
-        attributes=require_attributes(attributes, [crop.pid for crop in crops], dataset.attribute_file),
+        attributes=dataset.attributes_of([crop.pid for crop in crops], "train"),
         folder=root,
         warning=" ".join(dataset.warnings("train")) or None,
     )

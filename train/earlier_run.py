@@ -41,6 +41,7 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
         for name, own, other in (
             ("network", settings.network, earlier.network),
             ("joint.weighting", settings.joint.weighting, earlier.joint.weighting),
+            ("attributes", settings.attributes, earlier.attributes),
         ):
             if own != other:
                 raise InvalidSettings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -32,7 +33,7 @@ from train.earlier_run import (
 from train.files import whole_file
 from train.launch import launch
 from train.metrics_log import forget_metrics
-from train.networks import IQA, Trunk, build_apan, build_trunk
+from train.networks import APAN, IQA, Trunk, build_apan, build_trunk
 from train.networks.apan import attribute_priors
 from train.networks.weighting import reads_q
 from train.precision import require_precision, usable_precision
@@ -68,6 +69,8 @@ def train(
     fabric = launch()
     require_precision(settings.precision, fabric.device)
     data = load_training_data(root, settings.seed, everyone=settings.refits is not None)
+    if settings.attributes:
+        data.require_attributes()
     stages = () if stage in (WEIGHTING, QUALITY) else _stages(settings, stage)
     usable = _usable(settings, fabric, console)
     place = {"device": fabric.device, "rank": fabric.global_rank, "processes": fabric.world_size}
@@ -145,7 +148,10 @@ def _stages(settings: Settings, stage: StageName | None) -> tuple[StageName, ...
         raise InvalidSettings(
             f"a refit keeps the {stage} stage of {settings.refits}; expected another --stage, or none"
         )
-    return (stage,) if stage else tuple(name for name in STAGES if name not in kept)
+    without = () if settings.attributes else ("apan",)
+    if stage in without:
+        raise InvalidSettings(f"without attributes there is no stage {stage}; expected another --stage, or none")
+    return (stage,) if stage else tuple(name for name in STAGES if name not in (*kept, *without))
 
 
 def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]:
@@ -153,7 +159,7 @@ def _predecessors(stage: StageName, settings: Settings) -> tuple[StageName, ...]
     if stage in (WEIGHTING, QUALITY):
         return ("iqa", "joint")
     if stage == "joint":
-        return ("iqa", "apan")
+        return ("iqa", "apan") if settings.attributes else ("iqa",)
     return ("iqa",) if stage == "apan" and _starts_from_iqa(settings) else ()
 
 
@@ -226,9 +232,7 @@ def _fresh(
         return APANStage(settings, fabric, _first_trunk(settings, run), data.attributes)
     # Built whatever is done with it: networks of one seed are to begin alike.
     iqa = IQA(build_trunk(settings.network))
-    apan = build_apan(build_trunk(settings.network), settings.network)
-    apan_stage = load_finished_checkpoint(run, "apan")
-    apan_stage.restore({"apan": apan})
+    apan, apan_optimizer = _finished_apan(settings, run) if settings.attributes else (None, None)
     scores = Scores.unread(data)
     if reads_q(settings.joint.weighting):
         scores = _scores(iqa, settings, data, run, fabric, console)
@@ -239,10 +243,18 @@ def _fresh(
         apn_trunk=_first_trunk(settings, run),
         apan=apan,
         **vars(scores),
-        apan_optimizer=apan_stage.optimizers["apan"],
+        apan_optimizer=apan_optimizer,
         priors=attribute_priors(data.attributes),
         weighting=trained_weighting(Path(settings.refits)) if settings.refits else None,
     )
+
+
+def _finished_apan(settings: Settings, run: Path) -> tuple[APAN, dict[str, Any]]:
+    """APAN as its own stage ended, and the state of its optimiser."""
+    apan = build_apan(build_trunk(settings.network), settings.network)
+    stage = load_finished_checkpoint(run, "apan")
+    stage.restore({"apan": apan})
+    return apan, stage.optimizers["apan"]
 
 
 def _scores(iqa: IQA, settings: Settings, data: TrainingData, run: Path, fabric: Fabric, console: Console) -> Scores:

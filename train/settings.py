@@ -231,6 +231,9 @@ class Settings(_Frozen):
     """A finished run whose branches are trained again, on its held-out people too: `train --refit`."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """What counts is an exponential moving average of the weights with this decay a step; 0: the weights themselves."""
+    attributes: bool = True
+    """Whether APAN learns from people's attributes. Without, v_a is all that the descriptor has, with `joint.fc:
+    principal` and `joint.weighting: visual`, and nothing is guessed of people: `train --without-attributes`."""
     check_every: PositiveInt = 1
     """So many epochs lie between two validations, with a checkpoint each; after the last epoch there is always one."""
     iqa: StageSettings = StageSettings()
@@ -246,6 +249,16 @@ class Settings(_Frozen):
         if isinstance(values, dict) and "utility" in values:
             return {"lessons" if name == "utility" else name: value for name, value in values.items()}
         return values
+
+    @model_validator(mode="after")
+    def _weighs_nothing_without_attributes(self) -> Settings:
+        if not self.attributes and (self.joint.fc, self.joint.weighting) != ("principal", "visual"):
+            raise ValueError(
+                f"joint.fc ({self.joint.fc}) and joint.weighting ({self.joint.weighting}) are for two branches, and "
+                "without attributes there is one; expected fc: principal and weighting: visual, as "
+                "--without-attributes sets them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leaves_epochs_in_which_the_branches_learn(self, info: ValidationInfo) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from bench.campaign.clock import evaluate_meanwhile, has_compiler
 from bench.campaign.command import Served, served
 from bench.campaign.decoded import decode_broken
 from bench.campaign.faults import disturb
-from bench.campaign.hostile import load
+from bench.campaign.hostile import State, load
 from bench.campaign.malformed import send_malformed
 from bench.campaign.proxy import evaluate_through
 from bench.campaign.scarce import (
@@ -165,17 +165,14 @@ def hostile_load(campaign: Campaign) -> Outcome:
     summary = (
         f"{good:,} good requests, {hostile.total():,} hostile; the 99th percentile beside those "
         f"{np.median(slower):.2f} times ({min(slower):.2f} to {max(slower):.2f}) what it is alone; "
-        f"memory {states[1].memory / 1e6:.0f} MB after the first round, {states[-1].memory / 1e6:.0f} after the last; "
+        f"memory after each round {', '.join(f'{state.memory / 1e6:.0f}' for state in states[1:])} MB; "
         f"{(states[-1].log - states[0].log) / 1e6:.1f} MB of log"
     )
     lost = [words for pair in phases for phase in pair for words in phase.failed]
     lost += [f"{phase.wrong} good pictures described otherwise" for pair in phases for phase in pair if phase.wrong]
     if np.median(slower) > SLOWER:
         lost.append(f"the 99th percentile is {np.median(slower):.2f} times that of the load alone")
-    for name in ("memory", "shared_memory", "log", "descriptors"):
-        grown = getattr(states[-1], name) - getattr(states[1], name)
-        if grown > (GROWN_DESCRIPTORS if name == "descriptors" else GROWN_BYTES):
-            lost.append(f"{name} grew by {grown:,}")
+    lost += growth(states[1:])
     numbers = {
         "slower": slower,
         "p99_s": [[alone.p99_s, beside.p99_s] for alone, beside in phases],
@@ -184,6 +181,18 @@ def hostile_load(campaign: Campaign) -> Outcome:
         "states": [asdict(state) for state in states],
     }
     return Outcome(summary, lost, numbers)
+
+
+def growth(states: Sequence[State]) -> list[str]:
+    """What grew, in words, over the states after each round under load: the highest of the second half of the rounds
+    over that of the first half. A heap breathes: two single states tell nothing."""
+    first, second = states[: (len(states) + 1) // 2], states[len(states) // 2 :]
+    found = []
+    for name in ("memory", "shared_memory", "log", "descriptors"):
+        grown = max(getattr(state, name) for state in second) - max(getattr(state, name) for state in first)
+        if grown > (GROWN_DESCRIPTORS if name == "descriptors" else GROWN_BYTES):
+            found.append(f"{name} grew by {grown:,}")
+    return found
 
 
 def malformed(campaign: Campaign) -> Outcome:

@@ -79,6 +79,6 @@ def _attributes(dataset: Dataset) -> tuple[Mapping[int, NDArray[np.int8]], tuple
     """The attributes of query and gallery, and a warning where they are there but cannot be read."""
     file = dataset.attribute_file
     # The one thing a client needs scipy for.
-    if file is not None and file.is_file() and find_spec("scipy") is None:
+    if dataset.attribute_table is None and file is not None and file.is_file() and find_spec("scipy") is None:
         return {}, (f"{file}: reading it needs scipy, so the accuracy of the attributes is not measured",)
     return dataset.attributes("gallery"), ()

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from qafm.datasets.crops import IMAGE_SUFFIXES, SPLITS, Crop, Split, is_image
 from qafm.datasets.dataset import Dataset
-from qafm.datasets.numbering import NamedImage, numbered
+from qafm.datasets.numbering import NamedImage, number_pids, numbered
 from qafm.errors import InvalidDataset
 
 FILE = "dataset.csv"
@@ -34,11 +34,15 @@ class CsvList(Dataset):
         super().__init__(self.file.parent)
         rows = list(_read(self.file))
         self._crops = numbered([image for image, _ in rows])
+        self._pids = number_pids(image.pid for image, _ in rows)
         self._split_of = [split for _, split in rows]
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         return _is_csv(root) or (root / FILE).is_file()
+
+    def pid_named(self, text: str) -> int | None:
+        return self._pids.get(text)
 
     def _list(self, split: Split) -> Sequence[Crop]:
         crops = [crop for crop, mine in zip(self._crops, self._split_of, strict=True) if mine == split]

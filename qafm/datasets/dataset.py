@@ -10,7 +10,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qafm.datasets.attribute_file import read_attributes
+from qafm.attributes import MISSING, SCHEMA
+from qafm.datasets.attribute_file import read_attributes, require_attributes
+from qafm.datasets.attribute_table import ATTRIBUTE_TABLE, read_attribute_table
 from qafm.datasets.crops import DISTRACTOR_PID, Crop, Split
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
 
@@ -67,15 +69,38 @@ class Dataset(ABC):
         the layout has no attributes."""
         return None
 
+    @property
+    def attribute_table(self) -> Path | None:
+        """Its `attributes.csv`, which any dataset may have and which comes before an attribute file; None without."""
+        table = self.root / ATTRIBUTE_TABLE
+        return table if table.is_file() else None
+
+    def pid_named(self, text: str) -> int | None:
+        """The pid of an identity as people write it in a table; None where the dataset has no such identity."""
+        return int(text) if text.isdecimal() else None
+
     def attributes(self, split: Split) -> Mapping[int, NDArray[np.int8]]:
         """{pid: int8 [12]}, as `qafm.attributes` has them; empty where the dataset has no attributes.
 
-        Raises InvalidDataset for a damaged attribute file. Needs scipy where there is one.
+        Raises InvalidDataset for a damaged table or attribute file. Needs scipy for the latter.
         """
+        if self.attribute_table is not None:
+            return read_attribute_table(self.attribute_table, self.pid_named)
         file = self.attribute_file
         if file is None or not file.is_file():
             return {}
         return read_attributes(file, "train" if split == "train" else "test")
+
+    def attributes_of(self, pids: Sequence[int], split: Split) -> NDArray[np.int8]:
+        """int8 [N,12] of each of N pids of a split; MISSING where nothing is known.
+
+        Raises InvalidDataset as `attributes` does, and where an attribute file, which is of a whole dataset, lacks one.
+        """
+        known = self.attributes(split)
+        if known and self.attribute_table is None and self.attribute_file is not None:
+            return require_attributes(known, list(pids), self.attribute_file)
+        unknown = np.full(len(SCHEMA), MISSING, np.int8)
+        return np.stack([known.get(pid, unknown) for pid in pids])
 
     def degradations(self) -> dict[str, Degradation] | None:
         """What is recorded to be wrong with the images, by `relative` path; None where nothing is recorded.

@@ -78,6 +78,9 @@ class NamePattern(Dataset):
         super().__init__(root)
         self._images = list_images(root, name_pattern)
 
+    def pid_named(self, text: str) -> int | None:
+        return next((pid for pid, name in self._images.pid_texts.items() if name == text), None)
+
     def _list(self, split: Split) -> Sequence[Crop]:
         crops = [crop for crop, mine in zip(self._images.crops, self._images.splits, strict=True) if mine == split]
         if not crops:

@@ -24,9 +24,10 @@ from bench.campaign.cancelled import request_of
 from bench.campaign.clock import has_compiler, move, moved_clock
 from bench.campaign.command import below, name_of
 from bench.campaign.faults import strike
-from bench.campaign.hostile import Attacks
+from bench.campaign.hostile import Attacks, State
 from bench.campaign.malformed import Questions, _http
 from bench.campaign.mutation import good_pictures, mutated
+from bench.campaign.parts import growth
 from bench.campaign.scarce import _with_small, own_mounts_allowed
 from qafm.errors import RequestFailed
 from qafm.images import decode
@@ -200,3 +201,22 @@ def test_the_clock_that_jumps_is_that_of_the_calendar_alone(tmp_path, days):
     ).stdout
     now, waited = map(float, said.split())
     assert abs(now - time.time() - days * 86_400) < 60 and 0.3 <= waited < 5
+
+
+@pytest.mark.parametrize(
+    ("memory", "found"),
+    [
+        ([1124, 1261, 1209, 1203, 1185, 1212], []),  # an hour as it was
+        ([1124, 1140, 1156, 1172, 1188, 1204], []),
+        ([1124, 1154, 1184, 1214, 1244, 1274], ["memory grew by 90,000,000"]),
+        ([1124], []),
+        ([1124, 1200], ["memory grew by 76,000,000"]),
+    ],
+)
+def test_what_grows_is_told_from_what_breathes(memory, found):
+    assert growth([State({"tritonserver": each * 10**6}, 0, 0, 72) for each in memory]) == found
+
+
+def test_a_log_that_grows_and_descriptors_that_are_lost_are_found():
+    logs = [State({}, 0, each * 10**6, 72 + each) for each in (0, 30, 60, 90)]
+    assert growth(logs) == ["log grew by 60,000,000", "descriptors grew by 60"]

@@ -18,8 +18,9 @@ import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from client.commands.app import main
-from qafm.contract import ENSEMBLES, FUSION, MANIFEST_PARAMETER, MODELS
+from qafm.contract import ENSEMBLES, FUSION, MANIFEST_PARAMETER
 from tests.support.pictures import PICTURES
+from tests.support.served import with_attributes
 
 
 @dataclass
@@ -30,7 +31,7 @@ class PeerServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """
 
     ready: bool = True
-    models: dict = field(default_factory=lambda: {name: MODELS[name] for name in ENSEMBLES})
+    models: dict = field(default_factory=lambda: {name: with_attributes(name) for name in ENSEMBLES})
     manifest: str | None = '{"checkpoint": "abc"}'
     delay_s: float = 0.0
     unavailable: int = 0

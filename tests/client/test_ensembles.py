@@ -25,6 +25,7 @@ from qafm.weighting import save_weighting
 from qafm.weighting.constant import Constant
 from qafm.weighting.retrieval import Retrieval
 from tests.support.pictures import PICTURES
+from tests.support.served import with_attributes
 
 FINGERPRINTS = {QAFM: "aaaa-bbbb", QAFM_FIXED_ALPHA: "cccc-dddd"}
 FAST = {QAFM_FAST: "eeee-ffff"}
@@ -45,7 +46,7 @@ def named(peer, monkeypatch):
 @pytest.fixture
 def fast(peer):
     """The peer, once more with the optional ensemble."""
-    peer.models[QAFM_FAST] = MODELS[QAFM_FAST]
+    peer.models[QAFM_FAST] = with_attributes(QAFM_FAST)
     peer.manifest = manifest_of(FINGERPRINTS | FAST)
     return peer
 

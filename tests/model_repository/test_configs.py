@@ -1,13 +1,30 @@
 """Every config.pbtxt, every variant and every ensemble edge against the contract."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.variants import leave_out_variant, openvino_variant, read_config, tensorrt_variant, write_variants
-from qafm.contract import GRAPHS, MAX_BATCH_SIZE, MODELS, Model, Tensor
+from export.variants import (
+    leave_out_attributes,
+    leave_out_variant,
+    openvino_variant,
+    read_config,
+    tensorrt_variant,
+    write_variants,
+)
+from qafm.contract import (
+    ATTRIBUTES,
+    GRAPHS,
+    MAX_BATCH_SIZE,
+    MODELS,
+    SEMANTIC,
+    VISUAL_FUSION,
+    Model,
+    Tensor,
+)
 from qafm.images import decode
 from tests.support.served import ENSEMBLES, OPTIONAL, served_outputs
 
@@ -53,6 +70,44 @@ def test_config_is_the_contracts(case):
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_what_the_template_serves_beyond_the_contract_is_optional_there(name):
     assert set(OPTIONAL[name]) <= set(MODELS[name].optional_outputs)
+
+
+@pytest.fixture(scope="module")
+def without_attributes(tmp_path_factory):
+    """The configurations of a repository without APAN, by model."""
+    repository = tmp_path_factory.mktemp("without") / "repository"
+    shutil.copytree(TEMPLATE, repository)
+    leave_out_attributes(repository)
+    return {path.parent.name: read_config(path) for path in repository.glob("*/config.pbtxt")}
+
+
+def test_without_attributes_the_rest_is_the_contracts(without_attributes):
+    assert without_attributes.keys() == MODELS.keys() - {"apan"}
+    for name, config in without_attributes.items():
+        model = VISUAL_FUSION if name == "fusion" else MODELS[name]
+        outputs = [tensor for tensor in served_outputs(name) if tensor not in (ATTRIBUTES, SEMANTIC)]
+        outputs = list(model.outputs) if name == "fusion" else outputs
+        assert signature(config.input) == contracted((*model.inputs, *model.optional_inputs))
+        assert signature(config.output) == contracted(outputs)
+        warm = [name for warmup in config.model_warmup for name in warmup.inputs]
+        assert not warm or set(warm) <= {tensor.name for tensor in config.input}
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_without_attributes_every_tensor_of_an_ensemble_has_one_source_and_outputs_feed_nothing(
+    without_attributes, name
+):
+    config = without_attributes[name]
+    steps = config.ensemble_scheduling.step
+    made = [target for step in steps for target in step.output_map.values()]
+    assert len(made) == len(set(made)) and {tensor.name for tensor in config.output} <= set(made)
+    read = {source for step in steps for source in step.input_map.values()}
+    assert read <= {*made, *(tensor.name for tensor in config.input)}
+    assert read.isdisjoint(tensor.name for tensor in config.output)
+    for step in steps:
+        inputs = {tensor.name for tensor in without_attributes[step.model_name].input}
+        assert set(step.input_map) <= inputs and (step.model_name == "views" or set(step.input_map) == inputs)
+        assert set(step.output_map) <= {tensor.name for tensor in without_attributes[step.model_name].output}
 
 
 APN_ON_TENSORRT = """

@@ -15,11 +15,11 @@ from train.presets import load_preset
 from train.settings import NetworkSettings
 
 
-def seeded_networks(seed: int = 0, network: NetworkSettings | None = None) -> Networks:
+def seeded_networks(seed: int = 0, network: NetworkSettings | None = None, *, attributes: bool = True) -> Networks:
     """Networks whose outputs vary with the picture as trained ones' do, the same at each call."""
     torch.manual_seed(seed)
     preset = load_preset("demo")
-    networks = Networks.untrained(network or preset.network)
+    networks = Networks.untrained(network or preset.network, attributes=attributes)
     networks = replace(networks, quality=QualityNetwork(build_trunk(network or preset.network)).eval())
     # Untrained, a block of a trunk is the identity.
     for network in networks.all():
@@ -41,7 +41,8 @@ def seeded_utility(seed: int = 0) -> Utility:
     return Utility(**drawn | {"spread": 1 + np.abs(drawn["spread"]), "linear": drawn["linear"] / 40})
 
 
-def make_seeded_repository(directory: Path, seed: int = 0) -> Path:
+def make_seeded_repository(directory: Path, seed: int = 0, *, attributes: bool = True) -> Path:
     """Install a repository into `directory` and return its path. Another seed is another model."""
-    install(seeded_networks(seed), directory, {"run": "seeded, untrained"}, utility=seeded_utility(seed))
+    networks = seeded_networks(seed, attributes=attributes)
+    install(networks, directory, {"run": "seeded, untrained"}, utility=seeded_utility(seed))
     return directory

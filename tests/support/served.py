@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import tritonclient.grpc as grpc
 
-from qafm.contract import ALPHA, IMAGE, MODELS, QAFM, QAFM_FAST, QAFM_FIXED_ALPHA, SCATTER, UTILITY, Tensor
+from qafm.contract import (
+    ALPHA,
+    ATTRIBUTES,
+    IMAGE,
+    MODELS,
+    QAFM,
+    QAFM_FAST,
+    QAFM_FIXED_ALPHA,
+    SCATTER,
+    SEMANTIC,
+    UTILITY,
+    Model,
+    Tensor,
+)
 
 ENSEMBLES = [name for name, model in MODELS.items() if model.parts]
 """Those that the template serves: all of the contract."""
-OPTIONAL = {"alpha": (UTILITY, SCATTER), QAFM: (UTILITY, SCATTER), QAFM_FAST: (UTILITY, SCATTER)}
+_OF_ATTRIBUTES = (ATTRIBUTES, SEMANTIC)
+OPTIONAL = {
+    "alpha": (UTILITY, SCATTER),
+    QAFM: (*_OF_ATTRIBUTES, UTILITY, SCATTER),
+    QAFM_FAST: (*_OF_ATTRIBUTES, UTILITY, SCATTER),
+    QAFM_FIXED_ALPHA: _OF_ATTRIBUTES,
+}
 """The optional outputs that the template serves, by model."""
 
 
 def served_outputs(model: str) -> tuple[Tensor, ...]:
     """Every output that the template serves of a model, in the order of its configuration."""
     return (*MODELS[model].outputs, *OPTIONAL.get(model, ()))
+
+
+def with_attributes(name: str) -> Model:
+    """An ensemble of the contract that was trained with attributes, without any other optional output."""
+    return replace(MODELS[name], outputs=(*MODELS[name].outputs, *_OF_ATTRIBUTES))
 
 
 def infer(

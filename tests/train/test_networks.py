@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from qafm.attributes import MISSING, SCHEMA
@@ -14,6 +15,7 @@ from qafm.weighting.files import KINDS
 from train.losses import attribute_loss
 from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
 from train.networks.apan import ConvLSTM, attribute_priors, attribute_probabilities
+from train.networks.fusion import VisualDescriptor
 from train.networks.layers import GeM, IdentityClassifier, neck
 from train.networks.weighting import build_weighting, reads_q
 from train.settings import WeightingKind
@@ -140,6 +142,18 @@ def test_principal_directions_keep_the_angles_of_the_concatenation_for_any_alpha
     fusion.keep_angles(*taught)
     assert torch.allclose(fusion.compress.weight @ fusion.compress.weight.T, torch.eye(1000), atol=1e-4)
     assert max(lost(alpha) for alpha in (0.0, 0.3, 0.5, 0.8, 1.0)) < 1e-4
+
+
+def test_without_attributes_the_descriptor_keeps_the_angles_of_the_visual_vector():
+    torch.manual_seed(0)
+    visual = torch.randn(40, 1024) @ torch.randn(1024, 1024)
+    descriptor = VisualDescriptor().eval()
+    nothing = visual[:, :0]
+    descriptor.keep_angles(visual, nothing)
+    one, other = (descriptor(visual, nothing, torch.full((40,), alpha)) for alpha in (0.1, 1.0))
+    assert torch.equal(one, other)
+    exact = F.normalize(visual, dim=1)
+    assert (one @ one.T - exact @ exact.T).abs().max() < 1e-4
 
 
 def test_principal_directions_are_computed_in_float32_whatever_the_precision_of_the_training(monkeypatch):

@@ -27,7 +27,7 @@ from train.networks import Pixels
 from train.networks.trunk import lowered
 from train.networks.weighting import TrainableConstant
 from train.pipeline import train
-from train.presets import load_preset, save_settings
+from train.presets import load_preset, save_settings, without_attributes
 from train.quality.teaching import load_diagnosis, load_fitted_weighting, load_utility, unfitted
 from train.settings import LessonSettings, QualitySettings, Settings
 from train.stages.iqa import IQAStage
@@ -648,3 +648,31 @@ def test_the_rate_warms_up_and_falls_to_nothing():
     assert rate_factor(10, schedule) == pytest.approx(1)
     assert rate_factor(65, schedule) == pytest.approx(0.5)
     assert rate_factor(120, schedule) == pytest.approx(0)
+
+
+def test_a_dataset_without_attributes_is_trained_by_appearance_alone(dataset, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(dataset, data)
+    (data / "market_attribute.mat").unlink()
+    with pytest.raises(InvalidDataset, match="no attributes of the people in it are known"):
+        train(SETTINGS, data, run, console=QUIET)
+    assert not run.exists()
+
+    settings = without_attributes(SETTINGS)
+    train(settings, data, run, console=QUIET)
+    assert not checkpoint_path(run, "apan").exists()
+    networks = load_networks(run)
+    assert networks.apan is None and load_utility(run) is not None
+    assert float(networks.weighting.served().value) == 1
+    joint = load_checkpoint(run, "joint")
+    assert joint.networks.keys() == {"apn", "classifiers", "fusion", "weighting"} and joint.optimizers.keys() == {"apn"}
+    # The FC was computed of what APN says, and has orthonormal rows.
+    rows = joint.networks["fusion"]["compress.weight"]
+    assert rows.shape == (1000, 1024) and torch.allclose(rows @ rows.T, torch.eye(1000), atol=1e-4)
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    validated = [record["validation"] for record in records if "validation" in record and record["stage"] == "joint"]
+    assert all("mAP_visual" in found and "mAP_semantic" not in found for found in validated)
+    with pytest.raises(InvalidSettings, match="without attributes there is no stage apan"):
+        train(settings, data, run, stage="apan", console=QUIET)
+    with pytest.raises(InvalidCheckpoint, match=r"other settings \(attributes, joint\)"):
+        train(SETTINGS, dataset, run, resume=True, console=QUIET)

@@ -5,7 +5,7 @@ import yaml
 
 from qafm.errors import InvalidSettings
 from train.checkpoint import load_run_settings
-from train.presets import PRESETS, load_preset, load_settings, preset_names, save_settings
+from train.presets import PRESETS, load_preset, load_settings, preset_names, save_settings, without_attributes
 from train.settings import Settings
 
 
@@ -117,3 +117,12 @@ def test_a_run_of_an_earlier_version_is_read_by_todays_names(tmp_path):
         load_settings(path)
     path.write_text("utility: {crops: 7}\n")
     assert load_settings(path, of_a_run=True).lessons.crops == 7
+
+
+def test_without_attributes_there_is_one_branch_and_nothing_to_weigh():
+    settings = without_attributes(load_preset("market1501"))
+    assert (settings.attributes, settings.joint.fc, settings.joint.weighting) == (False, "principal", "visual")
+    with pytest.raises(
+        InvalidSettings, match=r"joint.fc \(trained\) and joint.weighting \(paper\) are for two branches"
+    ):
+        load_preset("market1501", attributes=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,21 +29,63 @@ class Projections(nn.Module):
         return F.normalize(self.visual(visual), dim=1), F.normalize(self.semantic(semantic), dim=1)
 
 
-class Fusion(nn.Module):
-    """v_a, v_s [B,1024] and α [B] to the descriptor [B,1000], L2-normalised.
+class Descriptor(nn.Module, ABC):
+    """v_a, v_s [B,1024] and α [B] to the descriptor [B,1000], L2-normalised, through one FC.
 
-    `compress` starts with orthonormal rows, which keep the angles of the concatenation (Eq. 3) nearly as they are.
-    after_neck: whether the descriptor is taken after the normalisation before the identity classifier (with a shift of
-    0 then, as BoT has it), or before.
+    `compress` starts with orthonormal rows, which keep the angles of what it reads nearly as they are. after_neck:
+    whether the descriptor is taken after the normalisation before the identity classifier (with a shift of 0 then, as
+    BoT has it), or before.
     """
 
-    def __init__(self, *, after_neck: bool = False) -> None:
+    def __init__(self, inputs: int, *, after_neck: bool = False) -> None:
         super().__init__()
         self.after_neck = after_neck
-        self.projections = Projections()
-        self.compress = nn.Linear(2 * VECTOR_SIZE, DESCRIPTOR_SIZE, bias=False)
+        self.compress = nn.Linear(inputs, DESCRIPTOR_SIZE, bias=False)
         nn.init.orthogonal_(self.compress.weight)
         self.neck = neck(DESCRIPTOR_SIZE, shifts=not after_neck)
+
+    @abstractmethod
+    def read(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
+        """What `compress` reads, float [B,inputs]."""
+
+    @torch.no_grad()
+    def keep_angles(self, visual: Tensor, semantic: Tensor) -> None:
+        """Give `compress` the rows that lose least of what it reads of N pictures: its principal directions,
+        orthonormal, not centred, for it is cosines that have to stay. α weighs both branches alike here; what these
+        rows lose is next to nothing for any other α too."""
+        weight = self.compress.weight
+        halves = torch.full((len(visual),), 0.5, device=weight.device)
+        # In float32: an eigenvector is not to be had of bfloat16, on a GPU not at all.
+        with torch.autocast(weight.device.type, enabled=False):
+            mixed = self.read(visual.to(weight), semantic.to(weight), halves)
+            _, directions = torch.linalg.eigh(mixed.T @ mixed)
+        weight.copy_(directions[:, -DESCRIPTOR_SIZE:].T)
+
+    def unscaled(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
+        """The descriptor before it gets length 1, affine in α."""
+        compressed: Tensor = self.compress(self.read(visual, semantic, alpha))
+        return self.neck(compressed) if self.after_neck else compressed
+
+    def forward(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
+        return F.normalize(self.unscaled(visual, semantic, alpha), dim=1)
+
+
+class VisualDescriptor(Descriptor):
+    """The descriptor of v_a alone, of a run without attributes: v_s and α are passed over."""
+
+    def __init__(self, *, after_neck: bool = False) -> None:
+        super().__init__(VECTOR_SIZE, after_neck=after_neck)
+
+    def read(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
+        return F.normalize(visual, dim=1)
+
+
+class Fusion(Descriptor):
+    """The paper's: the FC reads the concatenation of both branches, weighed by α (Eq. 3)."""
+
+    def __init__(self, *, after_neck: bool = False) -> None:
+        super().__init__(2 * VECTOR_SIZE, after_neck=after_neck)
+        self.projections = Projections()
 
     @staticmethod
     def concatenate(visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
@@ -49,23 +93,5 @@ class Fusion(nn.Module):
         weight = alpha.unsqueeze(1)
         return torch.cat([weight * visual, (1 - weight) * semantic], dim=1)
 
-    @torch.no_grad()
-    def keep_angles(self, visual: Tensor, semantic: Tensor) -> None:
-        """Give `compress` the rows that lose least of the concatenation of v_a and v_s, [N,1024] each: its principal
-        directions, orthonormal, not centred, for it is cosines that have to stay. α weighs both alike here; what these
-        rows lose is next to nothing for any other α too."""
-        weight = self.compress.weight
-        halves = torch.full((len(visual),), 0.5, device=weight.device)
-        # In float32: an eigenvector is not to be had of bfloat16, on a GPU not at all.
-        with torch.autocast(weight.device.type, enabled=False):
-            mixed = self.concatenate(*self.projections(visual.to(weight), semantic.to(weight)), halves)
-            _, directions = torch.linalg.eigh(mixed.T @ mixed)
-        weight.copy_(directions[:, -DESCRIPTOR_SIZE:].T)
-
-    def unscaled(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
-        """The descriptor before it gets length 1, affine in α."""
-        compressed: Tensor = self.compress(self.concatenate(*self.projections(visual, semantic), alpha))
-        return self.neck(compressed) if self.after_neck else compressed
-
-    def forward(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
-        return F.normalize(self.unscaled(visual, semantic, alpha), dim=1)
+    def read(self, visual: Tensor, semantic: Tensor, alpha: Tensor) -> Tensor:
+        return self.concatenate(*self.projections(visual, semantic), alpha)

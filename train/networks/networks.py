@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from train.networks.apan import APAN
 from train.networks.apn import APN
-from train.networks.fusion import Fusion
+from train.networks.fusion import Descriptor, Fusion, VisualDescriptor
 from train.networks.iqa import IQA
 from train.networks.quality import QualityNetwork
 from train.networks.trunk import Trunk
@@ -33,32 +33,40 @@ def build_apan(trunk: Trunk, settings: NetworkSettings) -> APAN:
     return APAN(trunk, settings.channels, forget_bias=settings.forget_bias, belief_norm=settings.belief_norm)
 
 
-def build_fusion(settings: NetworkSettings) -> Fusion:
-    return Fusion(after_neck=settings.bnneck)
+def build_fusion(settings: NetworkSettings, *, attributes: bool = True) -> Descriptor:
+    """What makes the descriptor of both branches, or without attributes of v_a alone."""
+    return Fusion(after_neck=settings.bnneck) if attributes else VisualDescriptor(after_neck=settings.bnneck)
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that a run is exported as, in evaluation mode. quality: None where none was taught."""
+    """The networks that a run is exported as, in evaluation mode. apan: None without attributes; quality: where none
+    was taught."""
 
     iqa: IQA
     apn: APN
-    apan: APAN
-    fusion: Fusion
+    apan: APAN | None
+    fusion: Descriptor
     weighting: TrainableWeighting
     quality: QualityNetwork | None = None
+
+    def semantic(self, crops: Tensor) -> Tensor:
+        """v_s of normalised crops, float [B,1024]; without attributes [B,0]."""
+        return crops.new_zeros((len(crops), 0)) if self.apan is None else self.apan(crops)[0]
 
     def all(self) -> list[nn.Module]:
         return [network for network in vars(self).values() if network is not None]
 
     @classmethod
-    def untrained(cls, settings: NetworkSettings, weighting: WeightingKind = "paper") -> Networks:
+    def untrained(
+        cls, settings: NetworkSettings, weighting: WeightingKind = "paper", *, attributes: bool = True
+    ) -> Networks:
         """With fresh weights, drawn from torch's global generator."""
         networks = cls(
             iqa=IQA(build_trunk(settings)),
             apn=build_apn(build_trunk(settings), settings),
-            apan=build_apan(build_trunk(settings), settings),
-            fusion=build_fusion(settings),
+            apan=build_apan(build_trunk(settings), settings) if attributes else None,
+            fusion=build_fusion(settings, attributes=attributes),
             weighting=build_weighting(weighting),
         )
         for network in networks.all():

@@ -57,6 +57,13 @@ def check_settings(values: Mapping[str, Any], origin: str, *, of_a_run: bool = F
         raise InvalidSettings("\n".join(f"{origin}: {_explain(problem)}" for problem in error.errors())) from error
 
 
+def without_attributes(settings: Settings) -> Settings:
+    """The same for a dataset that has none: v_a alone, by a computed FC."""
+    values = settings.model_dump()
+    values["joint"] |= {"fc": "principal", "weighting": "visual", "settling_epochs": 0}
+    return check_settings(values | {"attributes": False}, "--without-attributes")
+
+
 def save_settings(settings: Settings, path: Path) -> None:
     with whole_file(path) as file:
         file.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())

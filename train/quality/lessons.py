@@ -62,7 +62,7 @@ def learn(
         for views in track(seen, "    lessons", total=len(pictures), console=console):
             crops = pixels(views.to(device))
             with autocast(settings.precision, device):
-                features, visual, (semantic, _) = networks.iqa(crops), networks.apn(crops[:1]), networks.apan(crops[:1])
+                features, visual, semantic = networks.iqa(crops), networks.apn(crops[:1]), networks.semantic(crops[:1])
             qualities.append(measure(features.float().cpu().numpy()))
             vectors.append((visual.float(), semantic.float()))
         mean_q = torch.tensor([np.mean([quality.identifiability for quality in qualities])], device=device)

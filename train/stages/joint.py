@@ -9,7 +9,7 @@
             (v_a, v_s, FC and classifier given)
 
 "Given" means detached: a pass gives gradients to what it moves and to nothing else. Where the FC is computed
-(`joint.fc: principal`), there are only the first two.
+(`joint.fc: principal`), there are only the first two, and without attributes only the first.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class JointStage(Stage):
         *,
         identities: int,
         apn_trunk: Trunk,
-        apan: APAN,
+        apan: APAN | None,
         q: np.ndarray,
         held_out_q: np.ndarray,
         mu: float,
@@ -66,10 +66,10 @@ class JointStage(Stage):
     ) -> None:
         """`q` and `held_out_q` float32 [N] are the scores of the crops of TrainingData, NaN where not computed.
 
-        `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before. `mu` and `sigma` are
-        the mean and standard deviation of Q over held-out crops. `apan_optimizer` is the state in which APAN's
-        optimiser ended its own stage: a fresh one would throw it far off in its first steps. `priors` are those of the
-        attributes, float [30], by default 0. A `weighting` that is given stays as it is; else a fresh one learns.
+        `apn_trunk` is where APN's encoder starts from, `apan` the network of the stage before, None without attributes.
+        `mu` and `sigma` are those of Q over held-out crops. `apan_optimizer` is the state in which APAN's optimiser
+        ended its own stage: a fresh one would throw it far off in its first steps. `priors` are those of the
+        attributes, float [30], else 0. A `weighting` that is given stays as it is; else a fresh one learns.
         """
         super().__init__(settings, fabric)
         self.set_priors(torch.zeros(ATTRIBUTES.dims) if priors is None else priors)
@@ -80,7 +80,7 @@ class JointStage(Stage):
         self.apn = build_apn(apn_trunk, network)
         self.classifiers = APNClassifiers(network.channels, identities, shifts=not network.bnneck, scale=scale)
         self.apan = apan
-        self.fusion = build_fusion(network)
+        self.fusion = build_fusion(network, attributes=apan is not None)
         self.classifier = IdentityClassifier(DESCRIPTOR_SIZE, identities, scale)
         # On detached vectors: they tell how well each branch knows an identity, on one scale, and teach it nothing.
         self.judge_visual = nn.Linear(VECTOR_SIZE, identities)
@@ -89,7 +89,9 @@ class JointStage(Stage):
         self.weighting = weighting or build_weighting(settings.joint.weighting, mu, sigma)
         if weighting:
             weighting.requires_grad_(False)
-        self.add(apn=self.apn, classifiers=self.classifiers, apan=self.apan)
+        self.add(apn=self.apn, classifiers=self.classifiers)
+        if apan is not None:
+            self.add(apan=apan)
         self.add(fusion=self.fusion, weighting=self.weighting)
         self._optimize_branches()
         if settings.joint.fc == "trained":
@@ -99,11 +101,12 @@ class JointStage(Stage):
             self.optimizers["apan"].load_state_dict(apan_optimizer)
 
     def _optimize_branches(self) -> None:
-        """One optimiser for each of the first two passes."""
+        """One optimiser for each of the first passes."""
         self.apn_module = self.optimize(
             "apn", _APNModule(self.apn, self.classifiers), trunk=self.apn.trunk.parameters()
         )
-        self.apan_module = self.optimize("apan", self.apan, trunk=self.apan.trunk.parameters())
+        if self.apan is not None:
+            self.apan_module = self.optimize("apan", self.apan, trunk=self.apan.trunk.parameters())
 
     def _optimize_fusion(self) -> None:
         """And for each of the last two."""
@@ -136,6 +139,8 @@ class JointStage(Stage):
         degraded = self.settings.augmentation.degraded
         crops = self.network_input(batch, epoch, degraded.apn)
         visual, apn_losses = self.apn_pass(batch, crops, epoch)
+        if self.apan is None:
+            return apn_losses
         if degraded.apan != degraded.apn:
             crops = self.network_input(batch, epoch, degraded.apan)
         semantic, apan_losses = self.apan_pass(batch, crops, epoch)
@@ -146,23 +151,24 @@ class JointStage(Stage):
         return losses | self.head_pass(batch, visual, semantic) | self.fusion_pass(batch, visual, semantic)
 
     def describe(self, crops: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        visual, semantic = self.apn(crops).float(), self.apan(crops)[0].float()
+        vectors = self._branches(crops)
         # In float32, as in training and as served.
         with torch.autocast(self.device.type, enabled=False):
-            descriptor = self.fusion(visual, semantic, self.weighting(self.filled(self.held_out_q[rows])))
-        return {"descriptor": descriptor, "visual": visual, "semantic": semantic}
+            descriptor = self.fusion(**vectors, alpha=self.weighting(self.filled(self.held_out_q[rows])))
+        return {"descriptor": descriptor} | {name: values for name, values in vectors.items() if values.shape[1]}
+
+    def _branches(self, crops: Tensor) -> dict[str, Tensor]:
+        """v_a and v_s, float32 [B,1024]; without attributes v_s is [B,0]."""
+        visual = self.apn(crops).float()
+        return {"visual": visual, "semantic": self.apan(crops)[0].float() if self.apan else visual[:, :0]}
 
     def complete(self, crops: Sequence[Crop], epoch: int) -> None:
         if self.settings.joint.fc == "trained":
             return
         rows = np.linspace(0, len(crops) - 1, min(len(crops), _CROPS_OF_DIRECTIONS)).astype(int)
-
-        def branches(pixels: Tensor, _: Tensor) -> dict[str, Tensor]:
-            seen = self.whole(pixels, epoch)
-            return {"visual": self.apn(seen), "semantic": self.apan(seen)[0]}
-
-        chosen, workers = [crops[row] for row in rows], self.settings.workers
-        self.fusion.keep_angles(**describe_crops(branches, chosen, device=self.device, workers=workers))
+        chosen, place = [crops[row] for row in rows], {"device": self.device, "workers": self.settings.workers}
+        seen = describe_crops(lambda pixels, _: self._branches(self.whole(pixels, epoch)), chosen, **place)
+        self.fusion.keep_angles(**seen)
 
     def frozen(self, epoch: int) -> bool:
         """Whether both branches keep their weights in this epoch: in the last `settling_epochs` always, and if

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from client.commands import describe
-from qafm.contract import MODELS, QAFM, SCATTER
+from qafm.contract import ATTRIBUTES, MODELS, QAFM, SCATTER
 from qafm.diagnosis import Defect, Diagnosis
 
 
@@ -276,7 +276,7 @@ def test_describe_says_what_is_wrong(client, peer, tmp_path):
     peer.manifest = json.dumps({"diagnosis": rule.content(), "quality": quality})
     assert "\n  quality: good (utility 0.75; 0.5 is ordinary)\n" in client("describe", picture, "--url", peer.url)[1]
     assert "too dark" not in client("describe", picture, "--url", peer.url)[1]
-    peer.models[QAFM] = dataclasses.replace(whole, outputs=(*whole.outputs, SCATTER))
+    peer.models[QAFM] = dataclasses.replace(whole, outputs=(*whole.outputs, ATTRIBUTES, SCATTER))
     assert "\n  too dark to trust\n" in client("describe", picture, "--url", peer.url)[1]
     found = json.loads(client("describe", picture, "--url", peer.url, "--json", "-")[1])
     assert found["complaint"] == "too dark to trust" and found["utility"] is None

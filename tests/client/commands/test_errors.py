@@ -507,6 +507,14 @@ ROWS = [
         lambda e: ("describe", crop(e), "--model", QAFM_FAST),
     ),
     Row(
+        "a sweep of a model that was trained without attributes",
+        2,
+        "trained without attributes: its descriptor has one branch, so there is nothing to weigh",
+        lambda e: (
+            other_world(e, lambda peer: peer.models.update({QAFM: MODELS[QAFM]})) and evaluation(e, "--sweep-alpha")
+        ),
+    ),
+    Row(
         "a server of other models",
         2,
         "does not serve the model 'qafm': expected the ensembles",
