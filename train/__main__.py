@@ -62,6 +62,8 @@ def main(
     try:
         settings = _settings(preset, start, refit, {"weights": weights, "seed": seed})
         if without_attributes:
+            if refit:
+                raise InvalidSettings("a refit has the settings of its run: give --refit without --without-attributes")
             settings = presets.without_attributes(settings)
         from train.pipeline import train
 

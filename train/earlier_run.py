@@ -27,7 +27,8 @@ KEPT_STAGE: StageName = "iqa"
 """What a refit keeps: Q, its mean and deviation, and α all rest on this network."""
 
 _FINE_TUNED = {"iqa": ("iqa",), "apan": ("apan",), "joint": ("apn", "fusion")}
-"""By stage, the networks that start where those of the earlier run ended. The joint stage has APAN from its own."""
+"""By stage, the networks that start where those of the earlier run ended. The joint stage has APAN from its own, and
+without attributes takes APN alone: of one branch the FC is computed, and α is 1."""
 
 
 def require_earlier_run(settings: Settings, root: Path) -> None:
@@ -38,11 +39,13 @@ def require_earlier_run(settings: Settings, root: Path) -> None:
     if settings.fine_tunes:
         earlier = load_run_settings(Path(settings.fine_tunes))
         _require_finished(Path(settings.fine_tunes))
-        for name, own, other in (
-            ("network", settings.network, earlier.network),
-            ("joint.weighting", settings.joint.weighting, earlier.joint.weighting),
-            ("attributes", settings.attributes, earlier.attributes),
-        ):
+        compared = [("network", settings.network, earlier.network)]
+        if settings.attributes:
+            compared += [
+                ("attributes", settings.attributes, earlier.attributes),
+                ("joint.weighting", settings.joint.weighting, earlier.joint.weighting),
+            ]
+        for name, own, other in compared:
             if own != other:
                 raise InvalidSettings(
                     f"{name} of the preset differs from that of {settings.fine_tunes}, whose networks the run is to "
@@ -92,10 +95,12 @@ def trained_weighting(earlier: Path) -> TrainableWeighting:
 def start_from(earlier: Path, stage: Stage) -> None:
     """Put the networks of a stage where those of a finished run are; identity classifiers are of other people, and
     stay fresh. Of the weighting only what it learnt: mean and deviation of Q are of this run's network."""
-    trained = load_networks(earlier)
+    trained, weighs = load_networks(earlier), stage.settings.attributes
     for name in _FINE_TUNED[stage.name]:
+        if name == "fusion" and not weighs:
+            continue
         stage.networks[name].load_state_dict(getattr(trained, name).state_dict())
-    if weighting := stage.networks.get("weighting"):
+    if weighs and (weighting := stage.networks.get("weighting")):
         for own, other in zip(weighting.parameters(), trained.weighting.parameters(), strict=True):
             if own.requires_grad:  # else it is that of the run that is refitted
                 own.copy_(other)

@@ -49,6 +49,11 @@ class Msmt17(Dataset):
     def published_counts(self) -> Mapping[Split, int]:
         return {"train": 32_621, "query": 11_659, "gallery": 82_161}
 
+    @property
+    def attribute_table(self) -> None:
+        """None: one pid is two people here, one of the training split and one of the test splits."""
+        return None
+
     def _list(self, split: Split) -> Sequence[Crop]:
         folder = self._folder(split)
         crops: dict[Path, Crop] = {}

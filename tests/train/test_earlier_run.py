@@ -24,6 +24,7 @@ from tests.support.short_run import QUIET, SETTINGS
 from train.checkpoint import checkpoint_path, load_checkpoint, load_networks
 from train.data import load_training_data
 from train.pipeline import train
+from train.presets import without_attributes
 
 pytestmark = pytest.mark.training
 
@@ -221,3 +222,17 @@ def test_the_command_goes_on_by_the_settings_of_the_run(others, earlier, tmp_pat
     done = subprocess.run([*command, "--stage", "iqa"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(tmp_path / "run", "iqa").complete
+
+
+def test_people_without_attributes_start_from_a_run_that_has_them(dataset, earlier, tmp_path):
+    """Its APN and its IQA network; not the other way round."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(dataset, data)
+    (data / "market_attribute.mat").unlink()
+    train(without_attributes(fine_tuning(earlier, learning_rate=STILL)), data, run, console=QUIET)
+    before, after = load_networks(earlier), load_networks(run)
+    assert same(before.iqa, after.iqa, buffers=False) and same(before.apn, after.apn, buffers=False)
+    assert after.apan is None and after.fusion.compress.in_features == 1024
+
+    with pytest.raises(InvalidSettings, match="attributes of the preset differs from that of"):
+        train(fine_tuning(run), dataset, tmp_path / "other", console=QUIET)

@@ -84,6 +84,12 @@ def test_what_is_written_is_read(tmp_path_factory, people):
     }
 
 
+def test_msmt17_has_none_for_a_number_there_is_two_people(tmp_path):
+    make_files(tmp_path, ["list_train.txt"])
+    (tmp_path / "attributes.csv").write_text("pid,hat\n1,yes\n")
+    assert open_dataset(tmp_path).attributes("train") == {}
+
+
 def test_any_layout_may_have_one_and_its_own_names_of_people(tmp_path):
     make_files(tmp_path / "market", ["bounding_box_train/0007_c1s1_000001_00.jpg"])
     (tmp_path / "market" / "attributes.csv").write_text("pid,hat\n0007,yes\n")
