@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from export.pipelines import Pipeline
-from qafm.contract import ALPHA_FILE, MODELS, PLAN_FILE, graphs_in
+from qafm.contract import ALPHA_FILE, APAN, PLAN_FILE, graphs_in
 from qafm.errors import ServerFailed
 from qafm.weighting import load_weighting
 
@@ -24,6 +24,7 @@ class PlanPipeline(Pipeline):
         # It has to outlive the engines that it makes.
         self.runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
         self.contexts: dict[str, Any] = {}
+        self.has_attributes = APAN in graphs_in(repository)
         for model in graphs_in(repository):
             engine = self.runtime.deserialize_cuda_engine((repository / model / "1" / PLAN_FILE).read_bytes())
             if engine is None:
@@ -33,7 +34,7 @@ class PlanPipeline(Pipeline):
                 raise ServerFailed(f"model '{model}': the GPU has no memory left for its plan")
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        spec, context, device = MODELS[model], self.contexts[model], torch.device("cuda")
+        spec, context, device = self.model(model), self.contexts[model], torch.device("cuda")
         given = {tensor.name: torch.from_numpy(inputs[tensor.name]).contiguous().to(device) for tensor in spec.inputs}
         batch = len(next(iter(given.values())))
         made = {tensor.name: torch.empty((batch, *tensor.dims), device=device) for tensor in spec.outputs}

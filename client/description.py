@@ -36,8 +36,8 @@ class Description:
     scatter: float32 [34], how far each perturbation moves the picture's features. utility: in [0,1], higher is
     better. Both are None where the server does not give them. visual, semantic: float32 [1024], the branches' vectors.
     attribute_probabilities: float32 [30], laid out as `qafm.attributes.SCHEMA` says; it and semantic are None where the
-    model was trained without attributes. model: `FINGERPRINT/ENSEMBLE`, with `@ALPHA` where alpha was given;
-    descriptors of two models are not comparable.
+    model was trained without attributes. taught: the names of the attributes that it learnt; None for all. model:
+    `FINGERPRINT/ENSEMBLE`, with `@ALPHA` where alpha was given; descriptors of two models are not comparable.
     """
 
     descriptor: Float32
@@ -48,17 +48,24 @@ class Description:
     attribute_probabilities: Float32 | None = None
     scatter: Float32 | None = None
     utility: float | None = None
+    taught: tuple[str, ...] | None = None
     model: str | None = None
 
     @classmethod
-    def of(cls, answer: Mapping[str, NDArray[Any]], model: str, alpha: float | None = None) -> Description:
+    def of(
+        cls,
+        answer: Mapping[str, NDArray[Any]],
+        model: str,
+        alpha: float | None = None,
+        taught: tuple[str, ...] | None = None,
+    ) -> Description:
         """From the tensors of one image, each [1, *dims]; alpha: the weight that was given, if one was."""
         values = {
             field.name: _value(field, answer[field.tensor.name]) for field in RECORD if field.tensor.name in answer
         }
         if alpha is not None:
             values |= {"alpha": alpha, "identifiability": None}
-        return cls(**values, model=model)
+        return cls(**values, model=model, taught=taught)
 
     def __repr__(self) -> str:
         """In a line: the arrays have thousands of numbers."""
@@ -68,13 +75,15 @@ class Description:
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:
-        """The likeliest value of each of the twelve attributes, by name; none of a model without."""
+        """The likeliest value of each attribute that the model learnt, by name; none of a model without."""
         probabilities = self.attribute_probabilities
         if probabilities is None:
             return {}
         chosen = predicted(probabilities)
         values = {}
         for attribute, index in zip(SCHEMA, chosen.tolist(), strict=True):
+            if self.taught is not None and attribute.name not in self.taught:
+                continue
             columns = probabilities[attribute.columns].tolist()
             probability = columns[index] if not attribute.binary else columns[0] if index else 1 - columns[0]
             values[attribute.name] = AttributeValue(attribute.name, attribute.values[index], probability)

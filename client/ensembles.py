@@ -29,7 +29,7 @@ def require_two_branches(outputs: Collection[str], url: str) -> None:
     if SEMANTIC.name not in outputs:
         raise ContractMismatch(
             f"the model at {url} was trained without attributes: its descriptor has one branch, so there is nothing to "
-            "weigh; leave --sweep-alpha and --weighting away",
+            "weigh anew (--sweep-alpha, --weighting)",
             url=url,
             model=QAFM,
         )

@@ -166,7 +166,7 @@ class ReidClient:
             inputs[ALPHA.name] = np.array([[alpha]], dtype=np.float32)
         self._asked.add(ensemble)
         answer = await self._infer(ensemble, inputs, outputs, subject_of(image))
-        return Description.of(answer, model, alpha)
+        return Description.of(answer, model, alpha, self.manifest.taught)
 
     @overload
     def describe_many(

@@ -13,9 +13,9 @@ import torch
 from google.protobuf.message import Message
 from torch import Tensor, nn
 
-from qafm.contract import APAN, FUSION, MODELS, QUALITY, VIEW_COUNT, VISUAL_FUSION
+from qafm.contract import APAN, FUSION, QUALITY, VIEW_COUNT, model_of
 from qafm.contract import Tensor as Spec
-from train.networks import IQA, Descriptor, FromPixels, Networks, Pixels
+from train.networks import IQA, DescriptorHead, FromPixels, Networks, Pixels
 from train.networks.apan import attribute_probabilities
 
 OPSET = 18
@@ -48,7 +48,7 @@ class IQAGraph(nn.Module):
 class FusionGraph(nn.Module):
     """Passes its inputs through, for the ensembles to publish (see the contract)."""
 
-    def __init__(self, fusion: Descriptor) -> None:
+    def __init__(self, fusion: DescriptorHead) -> None:
         super().__init__()
         self.fusion = fusion
 
@@ -60,7 +60,7 @@ class FusionGraph(nn.Module):
 class VisualFusionGraph(nn.Module):
     """The same without v_s and α, of networks without attributes."""
 
-    def __init__(self, fusion: Descriptor) -> None:
+    def __init__(self, fusion: DescriptorHead) -> None:
         super().__init__()
         self.fusion = fusion
 
@@ -73,13 +73,11 @@ def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Mod
 
     flip: whether both branches see each picture together with its mirror image.
     """
-    modules = {
-        "apn": FromPixels(networks.apn, flip=flip),
-        "iqa": IQAGraph(networks.iqa),
-        FUSION: FusionGraph(networks.fusion) if networks.apan else VisualFusionGraph(networks.fusion),
-    }
+    modules: dict[str, nn.Module] = {"apn": FromPixels(networks.apn, flip=flip)}
     if networks.apan:
         modules[APAN] = APANGraph(FromPixels(networks.apan, flip=flip))
+    modules["iqa"] = IQAGraph(networks.iqa)
+    modules[FUSION] = FusionGraph(networks.fusion) if networks.apan else VisualFusionGraph(networks.fusion)
     if networks.quality:
         modules[QUALITY] = FromPixels(networks.quality)
     return {name: module.eval() for name, module in modules.items()}
@@ -87,7 +85,7 @@ def graph_modules(networks: Networks, *, flip: bool = False) -> dict[str, nn.Mod
 
 def write_graph(name: str, module: nn.Module, path: Path) -> None:
     """Export one module to an ONNX file, float32, with the contract's names and a dynamic batch."""
-    model = VISUAL_FUSION if isinstance(module, VisualFusionGraph) else MODELS[name]
+    model = model_of(name, attributes=not isinstance(module, VisualFusionGraph))
     batch = torch.export.Dim("batch", min=1, max=64)
     with _quiet():
         program = torch.onnx.export(

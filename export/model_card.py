@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.quality_check import misleading
+from qafm.attributes import SCHEMA
 from qafm.manifest import Manifest
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -56,6 +57,8 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
 def _measured(content: Mapping[str, Any]) -> Iterator[str]:
     if "apan" not in content["graphs"]:
         yield "- Attributes: none. It was trained on appearance alone, and guesses nothing of people."
+    elif (taught := content["origin"].get("data", {}).get("attributes")) and len(taught) < len(SCHEMA):
+        yield f"- Attributes: it learnt {', '.join(taught)}; what ATTRIBUTES says of others means nothing."
     precisions = {name: graph["precision"] for name, graph in content["graphs"].items()}
     yield f"- Networks: {', '.join(f'{name} in {precision}' for name, precision in precisions.items())}."
     difference = content.get("differences", {}).get("DESCRIPTOR")

@@ -20,14 +20,13 @@ from qafm.contract import (
     FEATURES,
     FUSION,
     IDENTIFIABILITY,
-    MODELS,
     QUALITY,
     SCATTER,
     UTILITY,
     VIEWS,
-    VISUAL_FUSION,
     Model,
     graph_path,
+    model_of,
 )
 from qafm.errors import ExportRefused
 from qafm.images import resize
@@ -89,7 +88,7 @@ class Pipeline(ABC):
 
     def model(self, name: str) -> Model:
         """A model of the contract as it is here."""
-        return MODELS[name] if self.has_attributes or name != FUSION else VISUAL_FUSION
+        return model_of(name, attributes=self.has_attributes)
 
 
 class Remembered(Pipeline):

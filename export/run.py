@@ -75,7 +75,7 @@ def _spoilt(run: Path, data: Path | None, console: Console) -> list[Spoilt]:
             soft_wrap=True,
         )
         return []
-    return spoil(undegraded(loaded.held_out, loaded.folder), load_run_settings(run).seed)
+    return spoil(undegraded(loaded.held_out, loaded.root), load_run_settings(run).seed)
 
 
 def origin_of(run: Path, *, best: bool = False, flip: bool = False) -> dict[str, Any]:

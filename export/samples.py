@@ -42,7 +42,8 @@ def load_data(run: Path, data: Path | None) -> TrainingData:
     root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
     if root is None:
         raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
-    loaded = load_training_data(root, settings.seed, everyone=settings.refits is not None)
+    everyone = settings.refits is not None
+    loaded = load_training_data(root, settings.seed, everyone=everyone, attributes=settings.attributes)
     if not loaded.is_described_by(trained_on):
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
     return loaded

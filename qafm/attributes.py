@@ -65,6 +65,11 @@ COLUMNS = tuple(
 """What each column of ATTRIBUTES is the probability of."""
 
 
+def unknown_attributes(count: int) -> np.ndarray:
+    """int8 [N,12] of so many people of whom nothing is known."""
+    return np.full((count, len(SCHEMA)), MISSING, np.int8)
+
+
 def predicted(probabilities: np.ndarray) -> np.ndarray:
     """The likeliest value of each attribute.
 

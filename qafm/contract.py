@@ -187,6 +187,11 @@ HEATMAPS_FILE = "heatmaps.json"
 """Which heat map is of which image, in a folder of `python -m export.heatmaps`."""
 
 
+def model_of(name: str, *, attributes: bool) -> Model:
+    """A model as a repository has it that was trained with attributes, or without."""
+    return MODELS[name] if attributes or name != FUSION else VISUAL_FUSION
+
+
 def graphs_in(repository: Path) -> list[str]:
     """The models of a model repository that are exported networks."""
     return [name for name in GRAPHS if (repository / name / "config.pbtxt").is_file()]

@@ -73,6 +73,14 @@ class Manifest:
         """As it travels with the models."""
         return json.dumps(self.content)
 
+    @property
+    def taught(self) -> tuple[str, ...] | None:
+        """The names of the attributes that the model learnt; None where it does not say, which was all of them."""
+        origin = self.content.get("origin")
+        data = origin.get("data") if isinstance(origin, dict) else None
+        names = data.get("attributes") if isinstance(data, dict) else None
+        return tuple(map(str, names)) if isinstance(names, list) else None
+
     def model(self, ensemble: str, alpha: float | None = None) -> str:
         """The name of what makes a descriptor: `FINGERPRINT/ENSEMBLE`, and `@ALPHA` where α was given.
 

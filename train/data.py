@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from qafm.attributes import MISSING
+from qafm.attributes import MISSING, SCHEMA, unknown_attributes
 from qafm.datasets.attribute_table import ATTRIBUTE_TABLE
 from qafm.datasets.crops import DISTRACTOR_PID, Crop
 from qafm.datasets.layouts import open_dataset
@@ -41,7 +41,9 @@ class TrainingData:
     attributes: np.ndarray
     """int8 [N,12], see `qafm.attributes`; all MISSING where the dataset has none."""
     folder: Path = Path()
-    """Of the dataset, absolute."""
+    """Of the dataset, absolute; or the list that it is."""
+    root: Path = Path()
+    """What the paths of its images, and what is recorded of them, lie below."""
     warning: str | None = None
     """What a person should know before training on it."""
 
@@ -50,11 +52,17 @@ class TrainingData:
         """Whether the held-out people are trained on too."""
         return not {crop.pid for crop in self.held_out}.isdisjoint(self.pids)
 
+    @property
+    def taught(self) -> list[str]:
+        """The names of the attributes of which something is known."""
+        known = (self.attributes != MISSING).any(axis=0)
+        return [attribute.name for attribute, any_known in zip(SCHEMA, known, strict=True) if any_known]
+
     def require_attributes(self) -> None:
         """Raises InvalidDataset where no attribute of anybody is known."""
-        if (self.attributes == MISSING).all():
+        if not self.taught:
             raise InvalidDataset(
-                f"{self.folder}: no attributes of the people in it are known, which the branch APAN learns from. Give "
+                f"{self.root}: no attributes of the people in it are known, which the branch APAN learns from. Give "
                 f"them in {ATTRIBUTE_TABLE} there, or train on appearance alone: --without-attributes"
             )
 
@@ -69,6 +77,7 @@ class TrainingData:
             "held_out_crops": len(self.held_out),
             "held_out_identities": len({crop.pid for crop in self.held_out}),
             **({"held_out_trained_on": True} if self.everyone else {}),
+            "attributes": self.taught,
             "sha256": self.fingerprint(),
         }
 
@@ -101,10 +110,11 @@ class TrainingData:
         return self.fingerprint(data_format) == description["sha256"]
 
 
-def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> TrainingData:
+def load_training_data(root: Path, seed: int, *, everyone: bool = False, attributes: bool = True) -> TrainingData:
     """List the training split of the dataset at `root` and hold a tenth of its identities out, chosen by `seed`.
 
-    With `everyone` these are trained on too, and stay listed as held out for whoever needs the same people.
+    With `everyone` these are trained on too, and stay listed as held out for whoever needs the same people. Without
+    `attributes` none are read.
     Raises InvalidDataset, among others where attributes are there that lack an identity or there are too few of them.
     """
     # Whole paths: crops are told apart by them, wherever the dataset was named from.
@@ -120,15 +130,26 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False) -> Trai
 
     label_of = {pid: label for label, pid in enumerate(trained)}
     crops = tuple(crop for crop in listed if crop.pid in label_of)
+    pids_of_crops = [crop.pid for crop in crops]
+    known = dataset.attributes_of(pids_of_crops, "train") if attributes else unknown_attributes(len(crops))
     return TrainingData(
         crops=crops,
         held_out=tuple(crop for crop in listed if crop.pid in held_out),
         pids=trained,
         labels=np.array([label_of[crop.pid] for crop in crops]),
-        attributes=dataset.attributes_of([crop.pid for crop in crops], "train"),
+        attributes=known,
         folder=root,
-        warning=" ".join(dataset.warnings("train")) or None,
+        root=dataset.root,
+        warning=" ".join((*dataset.warnings("train"), *_unknown(dataset.attribute_table, crops, known))) or None,
     )
+
+
+def _unknown(table: Path | None, crops: Sequence[Crop], attributes: np.ndarray) -> Iterator[str]:
+    """What to know of a table that says nothing of some people: their names may be written otherwise there."""
+    unknown = {crop.pid for crop, row in zip(crops, attributes, strict=True) if (row == MISSING).all()}
+    people = len({crop.pid for crop in crops})
+    if table and 0 < len(unknown) < people:
+        yield f"{table} says nothing of {len(unknown)} of the {people} people who are trained on"
 
 
 def read_crop(crop: Crop) -> np.ndarray:

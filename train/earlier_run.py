@@ -72,7 +72,7 @@ def _require_finished(run: Path) -> None:
 
 def original_split(root: Path, settings: Settings) -> TrainingData:
     """The data of the run that is refitted, its held-out people apart."""
-    return load_training_data(root, settings.seed)
+    return load_training_data(root, settings.seed, attributes=settings.attributes)
 
 
 def adopt_quality(run: Path, earlier: Path) -> None:

@@ -68,7 +68,8 @@ def train(
     """
     fabric = launch()
     require_precision(settings.precision, fabric.device)
-    data = load_training_data(root, settings.seed, everyone=settings.refits is not None)
+    everyone = settings.refits is not None
+    data = load_training_data(root, settings.seed, everyone=everyone, attributes=settings.attributes)
     if settings.attributes:
         data.require_attributes()
     stages = () if stage in (WEIGHTING, QUALITY) else _stages(settings, stage)

@@ -42,6 +42,8 @@ class Recipe(BaseModel):
         # Younger than the first results, which without these are what they were.
         if settings.augmentation.degraded == DegradedSettings():
             del dumped["augmentation"]["degraded"]
+        if settings.attributes:
+            del dumped["attributes"]
         if settings.joint.fc == "trained":
             del dumped["joint"]["fc"]
         return {"settings": dumped, "last": self.last, "flip": self.flip}

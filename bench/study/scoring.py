@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from qafm.datasets.crops import Crop, without_junk
 from qafm.datasets.layouts import open_dataset
+from qafm.errors import InvalidSettings
 from qafm.retrieval.descriptors import Descriptors
 from qafm.weighting.constant import Constant
 from qafm.weighting.retrieval import Retrieval
@@ -66,6 +67,8 @@ def describer(run: Path, *, last: StageName, flip: bool) -> Callable[[Tensor], V
         return semantic_alone
 
     networks = load_networks(run)
+    if networks.apan is None:
+        raise InvalidSettings(f"{run}: it was trained without attributes; expected a run of both branches")
     alpha = constant_alpha(run, networks)
     apn_branch, apan_branch = (
         FromPixels(network, flip=flip).to(device, memory_format=torch.channels_last)

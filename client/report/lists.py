@@ -51,7 +51,7 @@ def heatmaps_section(heatmaps: Mapping[str, bytes]) -> Section | None:
         "heatmaps",
         "What the branches look at",
         f'<div class="maps">{figures}</div>'
-        + note("The crop; where the appearance branch has large features; where the attribute branch has them."),
+        + note("The crop; where the appearance branch has large features; and where the attribute branch, if any."),
     )
 
 

@@ -1,4 +1,4 @@
-"""`attributes.csv`: the attributes of the identities of a dataset in any layout, as a table that anybody can write.
+"""`attributes.csv`: the attributes of the identities of a dataset, as a table that anybody can write.
 
     pid,gender,upcolour,bag
     anna,female,red,yes

@@ -10,11 +10,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qafm.attributes import MISSING, SCHEMA
+from qafm.attributes import unknown_attributes
 from qafm.datasets.attribute_file import read_attributes, require_attributes
 from qafm.datasets.attribute_table import ATTRIBUTE_TABLE, read_attribute_table
 from qafm.datasets.crops import DISTRACTOR_PID, Crop, Split
 from qafm.datasets.degradations import DEGRADATION_FILE, Degradation, read_degradations
+from qafm.datasets.numbering import WHOLE_NUMBER
 
 
 class Dataset(ABC):
@@ -71,13 +72,17 @@ class Dataset(ABC):
 
     @property
     def attribute_table(self) -> Path | None:
-        """Its `attributes.csv`, which any dataset may have and which comes before an attribute file; None without."""
+        """Its `attributes.csv`, which a dataset may have and which comes before an attribute file; None without.
+
+        Raises InvalidDataset in a layout that cannot have one.
+        """
         table = self.root / ATTRIBUTE_TABLE
         return table if table.is_file() else None
 
     def pid_named(self, text: str) -> int | None:
-        """The pid of an identity as people write it in a table; None where the dataset has no such identity."""
-        return int(text) if text.isdecimal() else None
+        """The pid of an identity as people write it in a table; None for what is none in this layout."""
+        pid = int(text) if WHOLE_NUMBER.fullmatch(text) else DISTRACTOR_PID
+        return pid if pid > DISTRACTOR_PID else None
 
     def attributes(self, split: Split) -> Mapping[int, NDArray[np.int8]]:
         """{pid: int8 [12]}, as `qafm.attributes` has them; empty where the dataset has no attributes.
@@ -99,7 +104,7 @@ class Dataset(ABC):
         known = self.attributes(split)
         if known and self.attribute_table is None and self.attribute_file is not None:
             return require_attributes(known, list(pids), self.attribute_file)
-        unknown = np.full(len(SCHEMA), MISSING, np.int8)
+        (unknown,) = unknown_attributes(1)
         return np.stack([known.get(pid, unknown) for pid in pids])
 
     def degradations(self) -> dict[str, Degradation] | None:

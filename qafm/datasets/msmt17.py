@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from qafm.datasets.attribute_table import ATTRIBUTE_TABLE
 from qafm.datasets.crops import Crop, Split
 from qafm.datasets.dataset import Dataset
 from qafm.errors import InvalidDataset
@@ -51,8 +52,12 @@ class Msmt17(Dataset):
 
     @property
     def attribute_table(self) -> None:
-        """None: one pid is two people here, one of the training split and one of the test splits."""
-        return None
+        if super().attribute_table is not None:
+            raise InvalidDataset(
+                f"{self.root}: one number names two people in MSMT17, one of the training split and one of the test "
+                f"splits, so {ATTRIBUTE_TABLE} cannot say whom it means; take it away, or list the images in a "
+                "dataset.csv, with names of your own"
+            )
 
     def _list(self, split: Split) -> Sequence[Crop]:
         folder = self._folder(split)

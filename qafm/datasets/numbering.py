@@ -19,7 +19,7 @@ from pathlib import Path
 from qafm.datasets.crops import JUNK_PID, Crop
 
 # Longer ones do not fit into int64.
-_WHOLE_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+WHOLE_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def number_pids(texts: Iterable[str]) -> dict[str, int]:
 def number_camids(texts: Iterable[str]) -> dict[str, int]:
     """{text: camid}."""
     cameras = sorted(set(texts))
-    if all(_WHOLE_NUMBER.fullmatch(text) for text in cameras):
+    if all(WHOLE_NUMBER.fullmatch(text) for text in cameras):
         return {text: int(text) for text in cameras}
     return {text: camid for camid, text in enumerate(cameras, start=1)}
 

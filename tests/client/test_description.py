@@ -36,3 +36,13 @@ def test_it_fits_a_line():
     assert "utility" not in repr(dataclasses.replace(description, utility=None))
     assert repr(ReidClient("host:8001")) == "<ReidClient of host:8001, not connected>"
     assert repr(SyncReidClient("host:8001")) == "<SyncReidClient of host:8001, not connected>"
+
+
+def test_only_what_the_model_learnt_is_told():
+    whole = made_up(b"1")
+    assert len(whole.attributes) == 12
+    some = dataclasses.replace(whole, taught=("age", "gender"))
+    assert some.attributes.keys() == {"gender", "age"} and "gender" in repr(some)
+    assert some.attributes["age"] == whole.attributes["age"]
+    assert "gender" not in repr(dataclasses.replace(whole, taught=("age",)))
+    assert dataclasses.replace(whole, attribute_probabilities=None).attributes == {}

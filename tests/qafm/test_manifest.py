@@ -133,3 +133,18 @@ def test_the_drawn_picture_has_views_that_differ():
     assert picture.shape == (128, 64, 3) and picture.dtype == np.uint8 and np.ptp(picture) > 200
     assert len({view.tobytes() for view in views(picture)}) == 35
     assert digest_of_views() == hashlib.sha256(views(picture).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "taught"),
+    [
+        ({}, None),
+        ({"origin": {"data": {"attributes": ["gender", "bag"]}}}, ("gender", "bag")),
+        ({"origin": {"data": {"attributes": []}}}, ()),
+        ({"origin": {"data": {}}}, None),
+        ({"origin": "elsewhere"}, None),
+        ({"origin": {"data": {"attributes": 3}}}, None),
+    ],
+)
+def test_it_says_which_attributes_were_learnt(content, taught):
+    assert Manifest.parse(json.dumps(content | {"format": 2, "fingerprints": {}})).taught == taught

@@ -30,3 +30,23 @@ def test_a_table_of_some_attributes_of_some_people_is_enough(tmp_path):
     data.require_attributes()
     assert data.attributes[:, 0].tolist() == [1 if crop.pid == known else MISSING for crop in data.crops]
     assert data.fingerprint() != before.fingerprint()
+    # What one does not know is said, and so is what one does.
+    assert data.taught == ["gender"] == data.description()["attributes"]
+    assert data.warning == f"{tmp_path / 'attributes.csv'} says nothing of 2 of the 3 people who are trained on"
+
+
+def test_attributes_that_are_not_asked_for_are_not_read(tmp_path):
+    """They may be damaged, or come later for an evaluation."""
+    make_files(tmp_path, [f"bounding_box_train/{LAYOUTS['Market-1501'].format(pid)}" for pid in range(1, 6)])
+    before = load_training_data(tmp_path, seed=0, attributes=False)
+    (tmp_path / "attributes.csv").write_text("no table")
+    after = load_training_data(tmp_path, seed=0, attributes=False)
+    assert after.fingerprint() == before.fingerprint() and after.taught == [] and after.warning is None
+
+
+def test_a_list_says_where_what_is_recorded_of_its_images_lies(tmp_path):
+    make_files(tmp_path, [f"{pid}.jpg" for pid in range(5)])
+    rows = "".join(f"{pid}.jpg,{pid},1,train\n" for pid in range(5))
+    (tmp_path / "dataset.csv").write_text(f"path,pid,camid,split\n{rows}")
+    data = load_training_data(tmp_path / "dataset.csv", seed=0)
+    assert (data.folder, data.root) == (tmp_path / "dataset.csv", tmp_path)

@@ -15,7 +15,7 @@ from qafm.weighting.files import KINDS
 from train.losses import attribute_loss
 from train.networks import APAN, APN, IQA, Fusion, Pixels, Trunk
 from train.networks.apan import ConvLSTM, attribute_priors, attribute_probabilities
-from train.networks.fusion import VisualDescriptor
+from train.networks.fusion import VisualHead
 from train.networks.layers import GeM, IdentityClassifier, neck
 from train.networks.weighting import build_weighting, reads_q
 from train.settings import WeightingKind
@@ -147,7 +147,7 @@ def test_principal_directions_keep_the_angles_of_the_concatenation_for_any_alpha
 def test_without_attributes_the_descriptor_keeps_the_angles_of_the_visual_vector():
     torch.manual_seed(0)
     visual = torch.randn(40, 1024) @ torch.randn(1024, 1024)
-    descriptor = VisualDescriptor().eval()
+    descriptor = VisualHead().eval()
     nothing = visual[:, :0]
     descriptor.keep_angles(visual, nothing)
     one, other = (descriptor(visual, nothing, torch.full((40,), alpha)) for alpha in (0.1, 1.0))

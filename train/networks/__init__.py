@@ -3,7 +3,7 @@
 from train.networks.apan import APAN
 from train.networks.apn import APN
 from train.networks.from_pixels import FromPixels
-from train.networks.fusion import Descriptor, Fusion
+from train.networks.fusion import DescriptorHead, Fusion
 from train.networks.iqa import IQA
 from train.networks.networks import Networks, build_apan, build_apn, build_fusion, build_trunk
 from train.networks.pixels import Pixels
@@ -14,7 +14,7 @@ __all__ = [
     "APAN",
     "APN",
     "IQA",
-    "Descriptor",
+    "DescriptorHead",
     "FromPixels",
     "Fusion",
     "Networks",

@@ -29,7 +29,7 @@ class Projections(nn.Module):
         return F.normalize(self.visual(visual), dim=1), F.normalize(self.semantic(semantic), dim=1)
 
 
-class Descriptor(nn.Module, ABC):
+class DescriptorHead(nn.Module, ABC):
     """v_a, v_s [B,1024] and α [B] to the descriptor [B,1000], L2-normalised, through one FC.
 
     `compress` starts with orthonormal rows, which keep the angles of what it reads nearly as they are. after_neck:
@@ -70,7 +70,7 @@ class Descriptor(nn.Module, ABC):
         return F.normalize(self.unscaled(visual, semantic, alpha), dim=1)
 
 
-class VisualDescriptor(Descriptor):
+class VisualHead(DescriptorHead):
     """The descriptor of v_a alone, of a run without attributes: v_s and α are passed over."""
 
     def __init__(self, *, after_neck: bool = False) -> None:
@@ -80,7 +80,7 @@ class VisualDescriptor(Descriptor):
         return F.normalize(visual, dim=1)
 
 
-class Fusion(Descriptor):
+class Fusion(DescriptorHead):
     """The paper's: the FC reads the concatenation of both branches, weighed by α (Eq. 3)."""
 
     def __init__(self, *, after_neck: bool = False) -> None:

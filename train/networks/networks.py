@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from train.networks.apan import APAN
 from train.networks.apn import APN
-from train.networks.fusion import Descriptor, Fusion, VisualDescriptor
+from train.networks.fusion import DescriptorHead, Fusion, VisualHead
 from train.networks.iqa import IQA
 from train.networks.quality import QualityNetwork
 from train.networks.trunk import Trunk
@@ -33,9 +33,9 @@ def build_apan(trunk: Trunk, settings: NetworkSettings) -> APAN:
     return APAN(trunk, settings.channels, forget_bias=settings.forget_bias, belief_norm=settings.belief_norm)
 
 
-def build_fusion(settings: NetworkSettings, *, attributes: bool = True) -> Descriptor:
+def build_fusion(settings: NetworkSettings, *, attributes: bool = True) -> DescriptorHead:
     """What makes the descriptor of both branches, or without attributes of v_a alone."""
-    return Fusion(after_neck=settings.bnneck) if attributes else VisualDescriptor(after_neck=settings.bnneck)
+    return Fusion(after_neck=settings.bnneck) if attributes else VisualHead(after_neck=settings.bnneck)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Networks:
     iqa: IQA
     apn: APN
     apan: APAN | None
-    fusion: Descriptor
+    fusion: DescriptorHead
     weighting: TrainableWeighting
     quality: QualityNetwork | None = None
 

@@ -61,6 +61,7 @@ def without_attributes(settings: Settings) -> Settings:
     """The same for a dataset that has none: v_a alone, by a computed FC."""
     values = settings.model_dump()
     values["joint"] |= {"fc": "principal", "weighting": "visual", "settling_epochs": 0}
+    values["augmentation"]["degraded"]["apan"] = 0.0
     return check_settings(values | {"attributes": False}, "--without-attributes")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +77,9 @@ def score_crops(
     What was scored before is read from the run, so an interrupted call goes on where it was, with as many processes
     as there are now: each scores its share into a file of its own.
     """
-    known = _read(run)
+    known, name_of = _read(run), dict(zip(crops, _names(crops), strict=True))
     fabric.barrier()
-    todo = [crop for crop in crops if crop.path.name not in known][fabric.global_rank :: fabric.world_size]
+    todo = [crop for crop in crops if name_of[crop] not in known][fabric.global_rank :: fabric.world_size]
     part = run / _PARTS.replace("*", str(fabric.global_rank))
     mine = _read_file(part)
     device = fabric.device
@@ -91,7 +92,7 @@ def score_crops(
         for done, (crop, seen) in enumerate(zip(todo, tracked, strict=True), start=1):
             with autocast(settings.precision, device):
                 features = iqa(pixels(seen.to(device)))
-            mine[crop.path.name] = identifiability(features.float().cpu().numpy())
+            mine[name_of[crop]] = identifiability(features.float().cpu().numpy())
             if done % _SAVE_EVERY == 0 or done == len(todo):
                 _write(part, mine)
     fabric.barrier()
@@ -101,12 +102,22 @@ def score_crops(
             path.unlink()
     fabric.barrier()
     known = _read(run)
-    return np.array([known[crop.path.name] for crop in crops], dtype=np.float32)
+    return np.array([known[name_of[crop]] for crop in crops], dtype=np.float32)
 
 
 def forget_scores(run: Path) -> None:
     for path in (run / SCORES_FILE, *run.glob(_PARTS)):
         path.unlink(missing_ok=True)
+
+
+def _names(crops: Sequence[Crop]) -> list[str]:
+    """What tells each crop from the others: the name of its file, and where two share one, as in a dataset of one's
+    own, the path below the folder that all share."""
+    names = [crop.path.name for crop in crops]
+    if len(set(names)) == len(names):
+        return names
+    shared = os.path.commonpath([crop.path.parent for crop in crops])
+    return [crop.path.relative_to(shared).as_posix() for crop in crops]
 
 
 def _sample(crops: Sequence[Crop], count: int, generator: np.random.Generator) -> list[Crop]:

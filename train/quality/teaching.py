@@ -67,7 +67,7 @@ def teach_quality(settings: Settings, data: TrainingData, run: Path, fabric: Fab
     if settings.joint.weighting == Retrieval.kind:
         lessons = _fit_weighting(lessons, run, console)
     # What else is wrong with a crop would be taken for what was done to it.
-    diagnosis = teach_diagnosis(of_undegraded(lessons, pictures, data.folder))
+    diagnosis = teach_diagnosis(of_undegraded(lessons, pictures, data.root))
     _write(run, teach(lessons), diagnosis)
     told = ", ".join(f"{kind} {told:+.2f}" for kind, told in correlations(lessons).items())
     console.print(

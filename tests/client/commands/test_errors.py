@@ -5,10 +5,8 @@ A last test holds that no place in the client that makes an error is left out of
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,21 +16,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 
-import qafm.errors
 from qafm.contract import MODELS, QAFM, QAFM_FAST, SCATTER
 from qafm.retrieval.descriptors import Descriptors, write_descriptors
 from qafm.utility import LENGTH
 from qafm.weighting import save_weighting
 from qafm.weighting.retrieval import Retrieval
+from tests.support.error_places import Places
 
-ROOT = Path(__file__).parents[3] / "client"
 Env = SimpleNamespace
 """Of a row: `tmp`, an empty folder; `peer`, a server; `data`, a dataset that it knows; `closed`, an address at which
 nobody listens; `monkeypatch`."""
-SEEN: set[tuple[str, int]] = set()
-"""The places in the client at which rows made errors."""
+PLACES = Places("client")
 
 
 @dataclass(frozen=True)
@@ -569,20 +564,7 @@ NOT_IN_THE_TABLE = {
 @pytest.fixture(autouse=True)
 def places(monkeypatch):
     """Notes where errors are made."""
-
-    def noting(error: type[Exception]) -> None:
-        make = error.__init__
-
-        def noted(self: Exception, *arguments: Any, **named: Any) -> None:
-            frame = sys._getframe(1)
-            if Path(frame.f_code.co_filename).is_relative_to(ROOT):
-                SEEN.add((Path(frame.f_code.co_filename).relative_to(ROOT).as_posix(), frame.f_lineno))
-            make(self, *arguments, **named)
-
-        monkeypatch.setattr(error, "__init__", noted)
-
-    noting(qafm.errors.QafmError)
-    noting(typer.BadParameter)
+    PLACES.watch(monkeypatch)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.done)
@@ -603,23 +585,7 @@ def test_an_error_says_what_to_do_and_the_code_tells_its_kind(
 
 def test_the_table_has_every_error_that_the_client_makes():
     """Runs after the rows: they say what they have seen."""
-    if len(SEEN) < len(ROWS) // 2:
+    if len(PLACES.seen) < len(ROWS) // 2:
         pytest.skip("the rows did not run")
-    left = [one.split(": ", 1) for one in NOT_IN_THE_TABLE]
-    left_out = [
-        f"{file}:{call.lineno} {words[:80]}"
-        for file, call, words in calls_of_errors()
-        if not any(seen == file and call.lineno <= line <= call.end_lineno for seen, line in SEEN)
-        and not any(Path(file).name == name and part in words for name, part in left)
-    ]
+    left_out = list(PLACES.unseen(NOT_IN_THE_TABLE))
     assert not left_out, "\n".join(left_out)
-
-
-def calls_of_errors() -> Iterator[tuple[str, ast.Call, str]]:
-    """Where the client makes an error: the file, the call, and the words in it."""
-    errors = {name for name, value in vars(qafm.errors).items() if isinstance(value, type)} | {"BadParameter"}
-    for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", None)) in errors:
-                parts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-                yield path.relative_to(ROOT).as_posix(), node, "".join(part for part in parts if isinstance(part, str))

@@ -87,7 +87,8 @@ def test_what_is_written_is_read(tmp_path_factory, people):
 def test_msmt17_has_none_for_a_number_there_is_two_people(tmp_path):
     make_files(tmp_path, ["list_train.txt"])
     (tmp_path / "attributes.csv").write_text("pid,hat\n1,yes\n")
-    assert open_dataset(tmp_path).attributes("train") == {}
+    with pytest.raises(InvalidDataset, match="one number names two people in MSMT17"):
+        open_dataset(tmp_path).attributes("train")
 
 
 def test_any_layout_may_have_one_and_its_own_names_of_people(tmp_path):
@@ -108,3 +109,10 @@ def test_any_layout_may_have_one_and_its_own_names_of_people(tmp_path):
     hats = named.attributes_of([crop.pid for crop in named.split("train")], "train")[:, 5]
     by_name = {crop.path.name: hat for crop, hat in zip(named.split("train"), hats.tolist(), strict=True)}
     assert by_name == {"zoe_1.jpg": MISSING, "anna_1.jpg": 0}
+
+
+@pytest.mark.parametrize("name", ["-1", "0", "x", "9" * 5000, "²", ""])
+def test_what_names_nobody_is_passed_over(tmp_path, name):
+    make_files(tmp_path, ["bounding_box_train/0007_c1s1_000001_00.jpg"])
+    (tmp_path / "attributes.csv").write_text(f"pid,hat\n{name},yes\n7,no\n")
+    assert open_dataset(tmp_path).attributes("train").keys() == {7}
