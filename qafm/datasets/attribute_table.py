@@ -11,15 +11,16 @@ no part in a loss or a score. UTF-8.
 
 from __future__ import annotations
 
-import csv
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qafm.attributes import MISSING, SCHEMA, Attribute
+from qafm.datasets.csv_rows import csv_rows
 from qafm.errors import InvalidDataset
 
 ATTRIBUTE_TABLE = "attributes.csv"
@@ -35,7 +36,7 @@ def read_attribute_table(path: Path, pid_of: Callable[[str], int | None]) -> dic
     """
     found: dict[int, NDArray[np.int8]] = {}
     line_of: dict[int, int] = {}
-    for line, row in _rows(path):
+    for line, row in csv_rows(path, partial(_check_header, path)):
         pid = pid_of(row[_PID])
         if pid is None:
             continue
@@ -46,29 +47,6 @@ def read_attribute_table(path: Path, pid_of: Callable[[str], int | None]) -> dic
     if not found:
         raise InvalidDataset(f"{path}: none of its lines is of an identity here; expected pids as the images have them")
     return found
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """The number of each line that is not empty, and its cells by column, without spaces around them."""
-    try:
-        # With or without the mark that spreadsheets put first.
-        with path.open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.reader(text, strict=True)
-            header = [column.strip() for column in next(reader, [])]
-            _check_header(path, header)
-            for row in reader:
-                if len(row) not in (0, len(header)):
-                    raise InvalidDataset(
-                        f"{path}, line {reader.line_num}: expected {len(header)} columns as in line 1, got {len(row)}"
-                    )
-                if row:
-                    yield reader.line_num, dict(zip(header, (cell.strip() for cell in row), strict=True))
-    except OSError as error:
-        raise InvalidDataset(f"{path}: cannot be read ({error.strerror}); expected a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise InvalidDataset(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise InvalidDataset(f"{path}, line {reader.line_num}: not a CSV file: {error}") from error
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -10,11 +10,12 @@ to the file's folder, with forward slashes. `qafm.datasets.numbering` says what 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from qafm.datasets.crops import IMAGE_SUFFIXES, SPLITS, Crop, Split, is_image
+from qafm.datasets.csv_rows import csv_rows
 from qafm.datasets.dataset import Dataset
 from qafm.datasets.numbering import NamedImage, number_pids, numbered
 from qafm.errors import InvalidDataset
@@ -58,7 +59,7 @@ def _is_csv(root: Path) -> bool:
 def _read(file: Path) -> Iterator[tuple[NamedImage, Split]]:
     """The image of each line, and its split."""
     line_of: dict[Path, int] = {}
-    for line, row in _rows(file):
+    for line, row in csv_rows(file, partial(_check_header, file)):
         image = NamedImage(_path(file, line, row), _text(file, line, row, "pid"), _text(file, line, row, "camid"))
         first = line_of.setdefault(image.path, line)
         if first != line:
@@ -66,32 +67,12 @@ def _read(file: Path) -> Iterator[tuple[NamedImage, Split]]:
         yield image, _split(file, line, row)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """The number of each line that is not empty, and what it has in COLUMNS, without spaces around it."""
-    try:
-        # With or without the mark that spreadsheets put first.
-        with file.open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.reader(text, strict=True)
-            header = [column.strip() for column in next(reader, [])]
-            if wrong := [column for column in COLUMNS if header.count(column) != 1]:
-                raise InvalidDataset(
-                    f"{file}, line 1: expected each of the columns {','.join(COLUMNS)} once; not so: "
-                    f"{', '.join(wrong)}. It begins {','.join(header)[:200]!r}"
-                )
-            for row in reader:
-                if len(row) not in (0, len(header)):
-                    raise InvalidDataset(
-                        f"{file}, line {reader.line_num}: expected {len(header)} columns as in line 1, got {len(row)}"
-                    )
-                if row:
-                    cells = dict(zip(header, row, strict=True))
-                    yield reader.line_num, {column: cells[column].strip() for column in COLUMNS}
-    except OSError as error:
-        raise InvalidDataset(f"{file}: cannot be read ({error.strerror}); expected a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise InvalidDataset(f"{file}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise InvalidDataset(f"{file}, line {reader.line_num}: not a CSV file: {error}") from error
+def _check_header(file: Path, header: list[str]) -> None:
+    if wrong := [column for column in COLUMNS if header.count(column) != 1]:
+        raise InvalidDataset(
+            f"{file}, line 1: expected each of the columns {','.join(COLUMNS)} once; not so: "
+            f"{', '.join(wrong)}. It begins {','.join(header)[:200]!r}"
+        )
 
 
 def _text(file: Path, line: int, row: Mapping[str, str], column: str) -> str:
