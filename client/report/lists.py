@@ -10,6 +10,7 @@ from client.page import Section, breakable, crop
 from client.report.examples import LIST_LENGTH, Examples, RankedQuery
 from client.report.parts import note, percent
 from client.report.pictures import thumbnail
+from qafm.datasets.market1501 import NAMING
 
 
 def lists_section(examples: Examples | None) -> Section | None:
@@ -25,7 +26,7 @@ def lists_section(examples: Examples | None) -> Section | None:
     )
     said = (
         f"Of {of} the query with the lowest average precision, and the {LIST_LENGTH} nearest gallery images "
-        'with their distance and camera: <span class="right">✓ the same person</span>, '
+        'with their distance, camera and when it was: <span class="right">✓ the same person</span>, '
         '<span class="wrong">✗ somebody else</span>. Click a picture to enlarge it.'
     )
     search = (
@@ -60,12 +61,13 @@ def _ranked(root: Path, query: RankedQuery, style: str = "ranked") -> str:
         crop(
             thumbnail(root / image.path),
             f"rank {rank}, {'the same person' if image.match else 'somebody else'}: {image.path}",
-            f"{'✓' if image.match else '✗'} {image.distance:.3f}, camera {image.camid}<br>{_name(image.path)}",
+            f"{'✓' if image.match else '✗'} {image.distance:.3f}, {_where(image.camid, image.path)}<br>"
+            + _name(image.path),
             "right" if image.match else "wrong",
         )
         for rank, image in enumerate(query.nearest, start=1)
     )
-    caption = f"query, camera {query.camid}<br>{_name(query.path)}"
+    caption = f"query, {_where(query.camid, query.path)}<br>{_name(query.path)}"
     asked = crop(thumbnail(root / query.path), f"query {query.path}", caption, "asked")
     reached = f"average precision {percent(query.average_precision, 1)} %, first match at rank {query.first_match:,}"
     return f"""<article class="{style}" data-identity="{query.pid:04d}">
@@ -84,6 +86,15 @@ def _others(query: RankedQuery) -> str:
     )
     count = len(query.others)
     return f"<details><summary>{count} other {'query' if count == 1 else 'queries'}</summary><ul>{rows}</ul></details>"
+
+
+def _where(camid: int, path: str) -> str:
+    """By which camera, and where the name of the file says it as Market-1501's do, in which of its recordings and when:
+    a number of the frame, for how many there are to a second is not recorded."""
+    named = NAMING.pattern.fullmatch(Path(path).name)
+    if named is None:
+        return f"camera {camid}"
+    return f"camera {camid}, recording {int(named['sequence'])}, frame {int(named['frame']):,}"
 
 
 def _name(path: str) -> str:

@@ -118,3 +118,18 @@ def test_every_query_has_a_line(sides, tmp_path):
             ["query/2.jpg", "2", "1", "0.833333", "1", "0.25"],
             ["query/3.jpg", "3", "1", "", "", "0.75"],
         ]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("query/0002_c3s1_000451_03.jpg", "camera 3, recording 1, frame 451"),
+        ("query/0002_c3s12_012451_00.jpg", "camera 3, recording 12, frame 12,451"),
+        ("query/anna.jpg", "camera 3"),
+    ],
+)
+def test_a_list_says_by_which_camera_and_when(sides, tmp_path, path, said):
+    query, gallery, _ = sides
+    query = replace(query, paths=np.array([path, *query.paths[1:]]), camids=np.array([3, *query.camids[1:]]))
+    found = choose_examples(tmp_path, query, gallery, evaluate(query, gallery))
+    assert f"query, {said}<br>" in lists_section(found).content
