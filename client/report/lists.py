@@ -26,7 +26,7 @@ def lists_section(examples: Examples | None) -> Section | None:
     )
     said = (
         f"Of {of} the query with the lowest average precision, and the {LIST_LENGTH} nearest gallery images "
-        'with their distance, camera and when it was: <span class="right">✓ the same person</span>, '
+        'with their distance, camera and, where known, time: <span class="right">✓ the same person</span>, '
         '<span class="wrong">✗ somebody else</span>. Click a picture to enlarge it.'
     )
     search = (
