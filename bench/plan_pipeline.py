@@ -24,7 +24,6 @@ class PlanPipeline(Pipeline):
         # It has to outlive the engines that it makes.
         self.runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
         self.contexts: dict[str, Any] = {}
-        self.has_attributes = APAN in graphs_in(repository)
         for model in graphs_in(repository):
             engine = self.runtime.deserialize_cuda_engine((repository / model / "1" / PLAN_FILE).read_bytes())
             if engine is None:
@@ -32,6 +31,7 @@ class PlanPipeline(Pipeline):
             self.contexts[model] = engine.create_execution_context()
             if self.contexts[model] is None:
                 raise ServerFailed(f"model '{model}': the GPU has no memory left for its plan")
+        self.has_attributes = APAN in self.contexts
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec, context, device = self.model(model), self.contexts[model], torch.device("cuda")

@@ -70,8 +70,9 @@ class Description:
     def __repr__(self) -> str:
         """In a line: the arrays have thousands of numbers."""
         utility = "" if self.utility is None else f", utility {self.utility:.2f}"
-        gender = "".join(f"{each}, " for each in self.attributes.values() if each.name == "gender")
-        return f"<Description by {self.model}: {gender}alpha {self.alpha:.3f}{utility}>"
+        gender = self.attributes.get("gender")
+        told = f"{gender}, " if gender else ""
+        return f"<Description by {self.model}: {told}alpha {self.alpha:.3f}{utility}>"
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from export.quality_check import misleading
 from qafm.attributes import SCHEMA
+from qafm.contract import APAN
 from qafm.manifest import Manifest
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -33,7 +34,7 @@ def model_card(manifest: Manifest) -> str:
             USE_AND_LIMITS.read_text(encoding="utf-8"),
             "## What was measured at the export",
             "",
-            *_measured(content),
+            *_measured(manifest),
             "",
             "Not measured here: how well it tells your people apart. `client eval` measures that.",
             "",
@@ -54,10 +55,11 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {name}: {value}"
 
 
-def _measured(content: Mapping[str, Any]) -> Iterator[str]:
-    if "apan" not in content["graphs"]:
+def _measured(manifest: Manifest) -> Iterator[str]:
+    content, taught = manifest.content, manifest.taught
+    if APAN not in content["graphs"]:
         yield "- Attributes: none. It was trained on appearance alone, and guesses nothing of people."
-    elif (taught := content["origin"].get("data", {}).get("attributes")) and len(taught) < len(SCHEMA):
+    elif taught and len(taught) < len(SCHEMA):
         yield f"- Attributes: it learnt {', '.join(taught)}; what ATTRIBUTES says of others means nothing."
     precisions = {name: graph["precision"] for name, graph in content["graphs"].items()}
     yield f"- Networks: {', '.join(f'{name} in {precision}' for name, precision in precisions.items())}."

@@ -44,8 +44,9 @@ class OpenVinoPipeline(OnnxPipeline):
             raise ExportRefused(f"OpenVINO in {folder} does not start; what it said stands above") from error
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        names = [tensor.name for tensor in self.model(model).outputs]
-        feeds = {tensor.name: inputs[tensor.name] for tensor in self.model(model).inputs}
+        spec = self.model(model)
+        names = [tensor.name for tensor in spec.outputs]
+        feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
         try:
             self._connection.send((str(graph_path(self.repository, model)), names, feeds))
             answer = self._connection.recv()

@@ -158,8 +158,9 @@ class OnnxPipeline(Pipeline):
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         session = self.sessions.get(model) or self.sessions.setdefault(model, self._session(model))
-        names = [tensor.name for tensor in self.model(model).outputs]
-        feeds = {tensor.name: inputs[tensor.name] for tensor in self.model(model).inputs}
+        spec = self.model(model)
+        names = [tensor.name for tensor in spec.outputs]
+        feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
         return dict(zip(names, session.run(names, feeds), strict=True))
 
     def _session(self, model: str) -> onnxruntime.InferenceSession:

@@ -15,7 +15,7 @@ from qafm.errors import InvalidDataset, InvalidSettings
 from qafm.images import resize
 from qafm.perturbations import views
 from train.checkpoint import DATA_FILE, load_run_settings
-from train.data import TrainingData, load_training_data, read_crop
+from train.data import TrainingData, load_data_of, read_crop
 
 CALIBRATION_CROPS = {CROP: 256, VIEWS: 32}
 """How many crops a graph with that input is calibrated on; a picture has 35 views."""
@@ -42,8 +42,7 @@ def load_data(run: Path, data: Path | None) -> TrainingData:
     root = data or (Path(trained_on["folder"]) if "folder" in trained_on else None)
     if root is None:
         raise InvalidSettings(f"{run / DATA_FILE} does not say where the training data is; name it with --data")
-    everyone = settings.refits is not None
-    loaded = load_training_data(root, settings.seed, everyone=everyone, attributes=settings.attributes)
+    loaded = load_data_of(settings, root)
     if not loaded.is_described_by(trained_on):
         raise InvalidDataset(f"{root}: not the data that {run} was trained on; name that with --data")
     return loaded

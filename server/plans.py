@@ -102,10 +102,9 @@ def build_plan(tensorrt: ModuleType, graph: Path, model: str, compute_capability
         named = f"SM{compute_capability.replace('.', '')}"
         config.set_compute_capability(getattr(tensorrt.ComputeCapability, named), 0)
     profile = builder.create_optimization_profile()
+    # Of those of the contract: `fusion` of a model without attributes has VISUAL alone.
     inputs = {network.get_input(place).name for place in range(network.num_inputs)}
-    for tensor in MODELS[model].inputs:
-        if tensor.name not in inputs:  # `fusion` of a model without attributes has VISUAL alone
-            continue
+    for tensor in (tensor for tensor in MODELS[model].inputs if tensor.name in inputs):
         # Views come one image at a time; crops share a call when they wait anyway.
         usual = 1 if tensor == VIEWS else MAX_BATCH_SIZE // 2
         profile.set_shape(tensor.name, *((batch, *tensor.dims) for batch in (1, usual, MAX_BATCH_SIZE)))

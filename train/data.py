@@ -21,6 +21,7 @@ from qafm.datasets.crops import DISTRACTOR_PID, Crop
 from qafm.datasets.layouts import open_dataset
 from qafm.errors import InvalidCheckpoint, InvalidDataset, InvalidImage
 from qafm.images import decode, resize
+from train.settings import Settings
 
 HELD_OUT_FRACTION = 0.1
 """Of the identities: seen by no network, they measure Q's mean and deviation, validate and calibrate."""
@@ -132,6 +133,7 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False, attribu
     crops = tuple(crop for crop in listed if crop.pid in label_of)
     pids_of_crops = [crop.pid for crop in crops]
     known = dataset.attributes_of(pids_of_crops, "train") if attributes else unknown_attributes(len(crops))
+    unnamed = _unnamed(dataset.attribute_table, crops, known) if attributes else ()
     return TrainingData(
         crops=crops,
         held_out=tuple(crop for crop in listed if crop.pid in held_out),
@@ -140,15 +142,24 @@ def load_training_data(root: Path, seed: int, *, everyone: bool = False, attribu
         attributes=known,
         folder=root,
         root=dataset.root,
-        warning=" ".join((*dataset.warnings("train"), *_unknown(dataset.attribute_table, crops, known))) or None,
+        warning=" ".join((*dataset.warnings("train"), *unnamed)) or None,
     )
 
 
-def _unknown(table: Path | None, crops: Sequence[Crop], attributes: np.ndarray) -> Iterator[str]:
+def load_data_of(settings: Settings, root: Path) -> TrainingData:
+    """What a run of these settings is trained on. Raises as `load_training_data` does."""
+    everyone = settings.refits is not None
+    return load_training_data(root, settings.seed, everyone=everyone, attributes=settings.attributes)
+
+
+def _unnamed(table: Path | None, crops: Sequence[Crop], attributes: np.ndarray) -> Iterator[str]:
     """What to know of a table that says nothing of some people: their names may be written otherwise there."""
-    unknown = {crop.pid for crop, row in zip(crops, attributes, strict=True) if (row == MISSING).all()}
+    if table is None:
+        return
+    nothing = (attributes == MISSING).all(axis=1)
+    unknown = {crop.pid for crop, none in zip(crops, nothing, strict=True) if none}
     people = len({crop.pid for crop in crops})
-    if table and 0 < len(unknown) < people:
+    if 0 < len(unknown) < people:
         yield f"{table} says nothing of {len(unknown)} of the {people} people who are trained on"
 
 

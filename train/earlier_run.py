@@ -95,12 +95,10 @@ def trained_weighting(earlier: Path) -> TrainableWeighting:
 def start_from(earlier: Path, stage: Stage) -> None:
     """Put the networks of a stage where those of a finished run are; identity classifiers are of other people, and
     stay fresh. Of the weighting only what it learnt: mean and deviation of Q are of this run's network."""
-    trained, weighs = load_networks(earlier), stage.settings.attributes
-    for name in _FINE_TUNED[stage.name]:
-        if name == "fusion" and not weighs:
-            continue
+    trained, alone = load_networks(earlier), not stage.settings.attributes
+    for name in ("apn",) if alone and stage.name == "joint" else _FINE_TUNED[stage.name]:
         stage.networks[name].load_state_dict(getattr(trained, name).state_dict())
-    if weighs and (weighting := stage.networks.get("weighting")):
+    if not alone and (weighting := stage.networks.get("weighting")):
         for own, other in zip(weighting.parameters(), trained.weighting.parameters(), strict=True):
             if own.requires_grad:  # else it is that of the run that is refitted
                 own.copy_(other)

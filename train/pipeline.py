@@ -21,7 +21,7 @@ from train.checkpoint import (
     load_finished_checkpoint,
     load_run_settings,
 )
-from train.data import TrainingData, load_training_data
+from train.data import TrainingData, load_data_of
 from train.earlier_run import (
     KEPT_STAGE,
     adopt_quality,
@@ -68,8 +68,7 @@ def train(
     """
     fabric = launch()
     require_precision(settings.precision, fabric.device)
-    everyone = settings.refits is not None
-    data = load_training_data(root, settings.seed, everyone=everyone, attributes=settings.attributes)
+    data = load_data_of(settings, root)
     if settings.attributes:
         data.require_attributes()
     stages = () if stage in (WEIGHTING, QUALITY) else _stages(settings, stage)

@@ -77,9 +77,10 @@ class NamePattern(Dataset):
     def __init__(self, root: Path, name_pattern: str) -> None:
         super().__init__(root)
         self._images = list_images(root, name_pattern)
+        self._pids = {text: pid for pid, text in self._images.pid_texts.items()}
 
     def pid_named(self, text: str) -> int | None:
-        return next((pid for pid, name in self._images.pid_texts.items() if name == text), None)
+        return self._pids.get(text)
 
     def _list(self, split: Split) -> Sequence[Crop]:
         crops = [crop for crop, mine in zip(self._images.crops, self._images.splits, strict=True) if mine == split]

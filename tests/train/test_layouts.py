@@ -50,3 +50,14 @@ def test_a_list_says_where_what_is_recorded_of_its_images_lies(tmp_path):
     (tmp_path / "dataset.csv").write_text(f"path,pid,camid,split\n{rows}")
     data = load_training_data(tmp_path / "dataset.csv", seed=0)
     assert (data.folder, data.root) == (tmp_path / "dataset.csv", tmp_path)
+
+
+def test_a_table_that_a_layout_cannot_have_is_in_nobodys_way_where_it_is_not_asked_for(tmp_path):
+    images = [f"{pid:04d}/{pid:04d}_000_01_0303morning_0015_0.jpg" for pid in range(5)]
+    make_files(tmp_path, [f"mask_train_v2/{image}" for image in images])
+    (tmp_path / "list_train.txt").write_text("".join(f"{image} {pid}\n" for pid, image in enumerate(images)))
+    (tmp_path / "list_val.txt").write_text("")
+    (tmp_path / "attributes.csv").write_text("pid,hat\n1,yes\n")
+    assert load_training_data(tmp_path, seed=0, attributes=False).taught == []
+    with pytest.raises(InvalidDataset, match="one number names two people in MSMT17"):
+        load_training_data(tmp_path, seed=0)
