@@ -26,15 +26,12 @@ from qafm.files import whole_file
 from qafm.perturbations import PERTURBATIONS
 from qafm.retrieval.discard import discard_curve
 from qafm.retrieval.metrics import evaluate
-from train.checkpoint import load_networks
-from train.networks import Pixels
-from train.precision import autocast
+from train.checkpoint import load_networks, load_run_settings
 from train.quality.folds import people_in_turns
-from train.quality.views import views_of
+from train.quality.views import seen_in_views
 
 SHOWN = (1, 2, 3, 4, 6, 8, 12, 16, 24, 34)
 """Numbers of views beside the original that are told of."""
-_DEVICE = torch.device("cpu")
 
 
 def main(run: Run, data: Data, out: Out, results: Results) -> None:
@@ -86,10 +83,10 @@ def greedy(distances: np.ndarray) -> list[int]:
 def _kept_distances(run: Path, crops: list[Crop], path: Path, console: Console) -> np.ndarray:
     """Between the features of each picture's views, float32 [N,35,35]."""
     if not path.is_file():
-        iqa, pixels, found = load_networks(run).iqa.to(memory_format=torch.channels_last), Pixels(), []
-        with torch.inference_mode(), autocast("bfloat16", _DEVICE):
-            for seen in track(views_of(as_they_are(crops), 1), "views", total=len(crops), console=console):
-                found.append(squareform(pdist(iqa(pixels(seen)).float().numpy())).astype(np.float32))
+        pictures, settings = as_they_are(crops), load_run_settings(run)
+        seen = seen_in_views(load_networks(run).iqa, pictures, settings=settings, device=torch.device("cpu"))
+        tracked = track(seen, "views", total=len(crops), console=console)
+        found = [squareform(pdist(features)).astype(np.float32) for (features,) in tracked]
         with whole_file(path) as file:
             np.savez(file, distances=np.stack(found))
     with np.load(path) as stored:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +16,38 @@ OUTPUTS = PERTURBATION_COUNT + 3
 Q, UTILITY, ALPHA = range(PERTURBATION_COUNT, OUTPUTS)
 _LARGEST = HEIGHT // 2
 """Rows that it sees: Market-1501's pictures have 128."""
+_LEAST_VARIANCE = 1e-6
 _FEATURES = 2 * (64 + 256 + 512 + 1024)
 """Mean and deviation of what each stage gives; every trunk gives as many."""
+
+
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over the picture of features [B,C,H,W]: float32 [B,C]."""
+    exact = features.float()
+    mean = exact.mean(dim=(2, 3))
+    variance = (exact * exact).mean(dim=(2, 3)) - mean.square()
+    return mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()
+
+
+class _Statistics(torch.autograd.Function):
+    """The same, with a backward pass in three steps over the features where autograd takes ten: on two cores a quarter
+    of the training's time."""
+
+    @staticmethod
+    def forward(context: Any, features: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = statistics(features)
+        context.save_for_backward(features, mean, deviation)
+        return mean, deviation
+
+    @staticmethod
+    def backward(context: Any, by_mean: Tensor, by_deviation: Tensor) -> Tensor:
+        features, mean, deviation = context.saved_tensors
+        places = features.shape[2] * features.shape[3]
+        # What was raised to the least deviation does not change with the features.
+        slope = by_deviation / (deviation * places) * (deviation.square() > _LEAST_VARIANCE)
+        level = by_mean / places - slope * mean
+        gradient = (features * slope[:, :, None, None]).add_(level[:, :, None, None])
+        return gradient.to(features.dtype)
 
 
 class QualityNetwork(nn.Module):
@@ -52,10 +84,7 @@ class QualityNetwork(nn.Module):
         features, seen = lowered(crops, self.height), []
         for stage in self.stages:
             features = stage(features)
-            exact = features.float()
-            mean = exact.mean(dim=(2, 3))
-            variance = exact.square().mean(dim=(2, 3)) - mean.square()
-            seen += [mean, variance.clamp(min=1e-6).sqrt()]
+            seen += _Statistics.apply(features) if self.training else statistics(features)
         return self.head(self.norm(torch.cat(seen, dim=1))).float()
 
     def numbers(self, crops: Tensor) -> Tensor:

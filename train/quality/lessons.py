@@ -16,11 +16,10 @@ from qafm.datasets.degradations import Degradation, undegraded
 from qafm.quality import measure
 from qafm.utility import direction, numbers
 from synthetic.degradation import EVERY_KIND, NONE
-from train.networks import Networks, Pixels
-from train.precision import autocast
+from train.networks import Networks
 from train.quality.spoilt import Spoilt
 from train.quality.utility import Lessons
-from train.quality.views import views_of
+from train.quality.views import seen_in_views
 from train.settings import LessonSettings, Settings
 
 _WEAKEST = 0.05
@@ -53,18 +52,16 @@ def learn(
 
     Raises InvalidDataset where a crop cannot be read.
     """
-    device, pixels = fabric.device, Pixels().to(fabric.device)
+    device = fabric.device
     for network in networks.all():
         network.to(device, memory_format=torch.channels_last).eval()
-    seen = views_of(pictures, settings.workers)
+    branches = networks.apn, networks.semantic
+    seen = seen_in_views(networks.iqa, pictures, *branches, settings=settings, device=device)
     qualities, vectors = [], []
+    for features, *both in track(seen, "    lessons", total=len(pictures), console=console):
+        qualities.append(measure(features))
+        vectors.append([torch.from_numpy(vector).to(device) for vector in both])
     with torch.inference_mode():
-        for views in track(seen, "    lessons", total=len(pictures), console=console):
-            crops = pixels(views.to(device))
-            with autocast(settings.precision, device):
-                features, visual, semantic = networks.iqa(crops), networks.apn(crops[:1]), networks.semantic(crops[:1])
-            qualities.append(measure(features.float().cpu().numpy()))
-            vectors.append((visual.float(), semantic.float()))
         mean_q = torch.tensor([np.mean([quality.identifiability for quality in qualities])], device=device)
         alpha = networks.weighting(mean_q.float())
         ends = torch.tensor([0.0, 1.0], device=device)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,10 +17,9 @@ from qafm.identifiability import identifiability
 from synthetic.degradation import NONE
 from train.data import TrainingData
 from train.files import whole_file
-from train.networks import IQA, Pixels
-from train.precision import autocast
+from train.networks import IQA
 from train.quality.spoilt import Spoilt
-from train.quality.views import views_of
+from train.quality.views import seen_in_views
 from train.settings import Settings
 
 SCORES_FILE = "identifiability.npz"
@@ -82,17 +80,13 @@ def score_crops(
     todo = [crop for crop in crops if name_of[crop] not in known][fabric.global_rank :: fabric.world_size]
     part = run / _PARTS.replace("*", str(fabric.global_rank))
     mine = _read_file(part)
-    device = fabric.device
-    pixels = Pixels().to(device)
-    iqa.to(device, memory_format=torch.channels_last).eval()
-    pictures = views_of([Spoilt(crop, NONE, 0) for crop in todo], settings.workers)
+    pictures = [Spoilt(crop, NONE, 0) for crop in todo]
+    seen = seen_in_views(iqa, pictures, settings=settings, device=fabric.device)
     columns = (TextColumn("    Q"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress, torch.inference_mode():
-        tracked = progress.track(pictures, total=len(todo))
-        for done, (crop, seen) in enumerate(zip(todo, tracked, strict=True), start=1):
-            with autocast(settings.precision, device):
-                features = iqa(pixels(seen.to(device)))
-            mine[name_of[crop]] = identifiability(features.float().cpu().numpy())
+    with Progress(*columns, console=console) as progress:
+        tracked = progress.track(seen, total=len(todo))
+        for done, (crop, (features,)) in enumerate(zip(todo, tracked, strict=True), start=1):
+            mine[name_of[crop]] = identifiability(features)
             if done % _SAVE_EVERY == 0 or done == len(todo):
                 _write(part, mine)
     fabric.barrier()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
@@ -19,10 +18,9 @@ from qafm.datasets.degradations import Degradation
 from qafm.quality import Quality, measure
 from synthetic.degradation import NONE
 from train.files import whole_file
-from train.networks import IQA, Pixels
-from train.precision import autocast
+from train.networks import IQA
 from train.quality.spoilt import Spoilt, Stranger
-from train.quality.views import views_of
+from train.quality.views import seen_in_views
 from train.settings import QualitySettings, Settings
 
 TEACHER_FILE = "teacher.npz"
@@ -81,21 +79,15 @@ def ask(
     names = np.array([_name(picture) for picture in pictures])
     known = _read(run / TEACHER_FILE, names)
     done = len(known.scatter)
-    device = fabric.device
-    pixels = Pixels().to(device)
-    iqa.to(device, memory_format=torch.channels_last).eval()
     found: list[Quality] = []
-    seen = views_of(pictures[done:], settings.workers)
-    with torch.inference_mode():
-        for views in track(seen, "    35 views", total=len(pictures), completed=done, console=console):
-            with autocast(settings.precision, device):
-                features = iqa(pixels(views.to(device)))
-            found.append(measure(features.float().cpu().numpy()))
-            if len(found) == _SAVE_EVERY or done + len(found) == len(pictures):
-                known, found = _joined(known, found), []
-                done = len(known.scatter)
-                with whole_file(run / TEACHER_FILE) as file:
-                    np.savez(file, names=names[:done], **vars(known))
+    seen = seen_in_views(iqa, pictures[done:], settings=settings, device=fabric.device)
+    for (features,) in track(seen, "    35 views", total=len(pictures), completed=done, console=console):
+        found.append(measure(features))
+        if len(found) >= max(_SAVE_EVERY, done // 10) or done + len(found) == len(pictures):
+            known, found = _joined(known, found), []
+            done = len(known.scatter)
+            with whole_file(run / TEACHER_FILE) as file:
+                np.savez(file, names=names[:done], **vars(known))
     return known
 
 

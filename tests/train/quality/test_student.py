@@ -19,6 +19,7 @@ from tests.support.seeded_repository import seeded_utility
 from tests.support.short_run import QUIET, SETTINGS
 from train.checkpoint import load_checkpoint
 from train.networks import IQA, Pixels, QualityNetwork, build_trunk
+from train.networks.quality import _Statistics, statistics
 from train.presets import load_preset
 from train.quality import student, teacher
 from train.quality.spoilt import Stranger
@@ -142,6 +143,24 @@ def test_the_teacher_goes_on_where_it_was(crops, tmp_path, monkeypatch):
     # Other pictures are not taken for these.
     teacher.ask(iqa, [replace(pictures[0], seed=5), *pictures[1:3]], tmp_path, **options)
     assert len(asked) == 6 + 3
+
+
+def test_the_statistics_of_features_are_those_of_the_loop_and_learn_as_autograd_has_it():
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 4, 5) + 2
+    features[0, 0] = 0.3  # no deviation: raised to the least
+    mean, deviation = statistics(features)
+    for picture in range(2):
+        for channel in range(3):
+            values = features[picture, channel].double()
+            assert mean[picture, channel].item() == pytest.approx(values.mean().item(), abs=1e-5)
+            expected = max(values.std(correction=0).item(), 1e-3)
+            assert deviation[picture, channel].item() == pytest.approx(expected, abs=1e-4)
+    ours, plain = (features.clone().requires_grad_() for _ in range(2))
+    asked = torch.randn(2, 3), torch.randn(2, 3)
+    torch.autograd.backward(_Statistics.apply(ours), asked)
+    torch.autograd.backward(statistics(plain), asked)
+    torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.training
