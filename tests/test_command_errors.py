@@ -102,6 +102,12 @@ def stored(env: Env, content: Any, name: str = "weights.pt") -> Path:
     return env.tmp / name
 
 
+def taught(env: Env, networks: dict[str, Any]) -> Env:
+    """The run with a quality network."""
+    save_checkpoint(env.run, Checkpoint("quality", 2, True, 0.0, (), networks, {}, {}, {}), best=False)
+    return env
+
+
 def changed(env: Env, stage: str, **values: Any) -> Env:
     """A checkpoint of the run with other values."""
     path = checkpoint_path(env.run, stage)
@@ -366,6 +372,12 @@ ROWS = [
         2,
         "another version left it amid the stage",
         lambda e: another_version(e),
+    ),
+    Row(
+        "a quality network of another version",
+        2,
+        "another version taught this quality network; teach it again: --stage quality",
+        lambda e: exporting(taught(e, {"quality": {}})),
     ),
     Row(
         "weights that are no weights",

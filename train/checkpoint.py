@@ -141,6 +141,13 @@ def load_networks(run: Path, *, best: bool = False, quality: bool = False) -> Ne
     joint.restore({name: getattr(networks, name) for name in (*branches, "fusion", "weighting")})
     if quality and checkpoint_path(run, QUALITY).is_file():
         network = QualityNetwork(build_trunk(settings.network))
-        load_finished_checkpoint(run, QUALITY).restore({QUALITY: network})
+        checkpoint = load_finished_checkpoint(run, QUALITY)
+        try:
+            checkpoint.restore({QUALITY: network})
+        except InvalidCheckpoint as error:
+            path = checkpoint_path(run, QUALITY)
+            raise InvalidCheckpoint(
+                f"{path}: another version taught this quality network; teach it again: --stage {QUALITY}"
+            ) from error
         return replace(networks, quality=network.eval())
     return networks

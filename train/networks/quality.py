@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qafm.contract import HEIGHT, PERTURBATION_COUNT
@@ -17,8 +18,10 @@ Q, UTILITY, ALPHA = range(PERTURBATION_COUNT, OUTPUTS)
 _LARGEST = HEIGHT // 2
 """Rows that it sees: Market-1501's pictures have 128."""
 _LEAST_VARIANCE = 1e-6
-_FEATURES = 2 * (64 + 256 + 512 + 1024)
-"""Mean and deviation of what each stage gives; every trunk gives as many."""
+_ROWS, _COLUMNS, _CHANNELS = 3, 2, 64
+"""Of what is read of each part of a picture."""
+_FEATURES = 2 * (64 + 256 + 512 + 1024) + _ROWS * _COLUMNS * _CHANNELS
+"""Mean and deviation of what each stage gives, and the parts; every trunk gives as many."""
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +58,8 @@ class QualityNetwork(nn.Module):
 
     All but the last stage of a trunk, at half the resolution of a crop: an eighth of the trunk's work. What blur, noise
     or darkness do to a picture they do everywhere, and to each stage's features: of each the mean and the deviation
-    over the picture are read.
+    over the picture are read. What bars and ovals take from it depends on where things are: of the last features the
+    means of six parts of the picture are read too.
     """
 
     centre: Tensor
@@ -67,6 +71,7 @@ class QualityNetwork(nn.Module):
         super().__init__()
         self.height = min(trunk.height, _LARGEST)
         self.stages = nn.ModuleList([trunk.stem, trunk.layer1, trunk.layer2, trunk.layer3])
+        self.parts = nn.Conv2d(1024, _CHANNELS, kernel_size=1)
         self.norm = nn.BatchNorm1d(_FEATURES)
         self.head = nn.Linear(_FEATURES, OUTPUTS)
         self.register_buffer("centre", torch.zeros(OUTPUTS))
@@ -85,7 +90,9 @@ class QualityNetwork(nn.Module):
         for stage in self.stages:
             features = stage(features)
             seen += _Statistics.apply(features) if self.training else statistics(features)
-        return self.head(self.norm(torch.cat(seen, dim=1))).float()
+        parts = self.parts(features).float()
+        means = F.avg_pool2d(parts, (parts.shape[2] // _ROWS, parts.shape[3] // _COLUMNS))
+        return self.head(self.norm(torch.cat([*seen, means.flatten(1)], dim=1))).float()
 
     def numbers(self, crops: Tensor) -> Tensor:
         """Float32 [B,37]: see `OUTPUTS`."""
