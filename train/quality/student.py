@@ -25,6 +25,7 @@ from train.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_
 from train.metrics_log import MetricsLog
 from train.networks import Pixels, QualityNetwork
 from train.networks.quality import ALPHA, OUTPUTS, UTILITY, Q
+from train.networks.trunk import lowered
 from train.precision import autocast, gradient_scaler
 from train.quality.spoilt import Spoilt
 from train.settings import Settings, StageSettings
@@ -130,8 +131,10 @@ class _Lesson:
         expected = self.taught[rows]
         seen = torch.where(mirror[:, None, None, None], seen.flip(2), seen)
         expected = torch.where(mirror[:, None], expected[:, self.mirrored], expected)
+        # Averaged down before they are normalised, not after: a sixteenth of the numbers, where the trunk is low.
+        crops = self.pixels.normalise(lowered(self.pixels.planes(seen), self.network.height))
         with autocast(self.precision, seen.device):
-            said = self.network.standard(self.pixels(seen))
+            said = self.network.standard(crops)
         each = F.smooth_l1_loss(said, expected, reduction="none", beta=_KNEE)
         loss = (each * self.weights).sum(dim=1).mean() / self.weights.sum()
         for group in self.optimizer.param_groups:
