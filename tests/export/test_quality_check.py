@@ -71,7 +71,18 @@ def test_all_kinds_come_as_often_in_strengths_that_lie_evenly(tmp_path):
     pictures = Counter(picture.crop.pid for picture in spoilt)
     everybody = Counter(crop.pid for crop in crops)
     assert sum(pictures[pid] != everybody[pid] for pid in pictures) <= 1
-    assert len(spoil(crops[:10], seed=3)) == 10
+
+
+def test_few_crops_come_more_than_once(tmp_path):
+    crops = [Crop(tmp_path / f"{row}.jpg", pid=row // 10, camid=1) for row in range(1, 350)]
+    assert set(Counter(picture.crop for picture in spoil(crops[:10], seed=3)).values()) == {3}
+    spoilt = spoil(crops[:140], seed=3)
+    assert len(set(spoilt)) == PICTURES and set(Counter(picture.crop for picture in spoilt).values()) == {2, 3}
+
+
+def test_crops_that_come_more_than_once_are_looked_for_among_each_crop_once(tmp_path):
+    crops = crops_of(tmp_path, 3, 2)
+    assert len(look(Known(), spoil(crops, seed=0)).gallery) == len(crops)
 
 
 def test_what_is_degraded_already_is_left_out(tmp_path):
@@ -91,17 +102,17 @@ def test_a_signal_that_follows_darkness_is_found_out(tmp_path, dark_is_bad, expe
     quality = checked(Known(dark_is_bad=dark_is_bad), spoilt)
     assert set(quality) == {*EVERY_KIND, "discard"}
     darkness = quality["darkness"]
-    assert darkness["n"] == 12
+    assert darkness["n"] == 36
     assert darkness["spearman"] == {name: pytest.approx(expected) for name in ("identifiability", "scatter")}
     told = [sentence for sentence in misleading(quality) if "darkness" in sentence]
     assert len(told) == (0 if dark_is_bad else 2)
-    assert dark_is_bad or "identifiability says that pictures get better" in told[0] and "-1.00 over 12" in told[0]
+    assert dark_is_bad or "identifiability says that pictures get better" in told[0] and "-1.00 over 36" in told[0]
     assert set(quality["discard"]) == {"identifiability", "scatter", "true strength"}
 
 
 def test_without_another_camera_nothing_can_be_left_out(tmp_path):
     quality = checked(Known(), spoil(crops_of(tmp_path, 14, 1), seed=0))
-    assert quality["discard"] is None and quality["blur"]["n"] == 2
+    assert quality["discard"] is None and quality["blur"]["n"] == 6
 
 
 def test_a_signal_that_never_changes_has_no_correlation(tmp_path):
