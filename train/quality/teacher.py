@@ -83,6 +83,7 @@ def ask(
     seen = seen_in_views(iqa, pictures[done:], settings=settings, device=fabric.device)
     for (features,) in track(seen, "    35 views", total=len(pictures), completed=done, console=console):
         found.append(measure(features))
+        # Each time all is written anew: forty thousand answers are 180 MB.
         if len(found) >= max(_SAVE_EVERY, done // 10) or done + len(found) == len(pictures):
             known, found = _joined(known, found), []
             done = len(known.scatter)
