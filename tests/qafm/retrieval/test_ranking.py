@@ -163,6 +163,20 @@ def test_ranks_of_random_descriptors_are_those_of_a_float64_sort():
         assert found.tolist() == (np.flatnonzero(ranking) + 1).tolist()
 
 
+@pytest.mark.parametrize("away", [0.0, 30.0, 1e6])
+def test_a_match_far_from_all_others_changes_no_rank_but_its_own(away):
+    """All the others are then in one bin."""
+    rng = np.random.default_rng(2)
+    query, points = rng.standard_normal(64), rng.standard_normal((3000, 64))
+    points[7] += away
+    gallery = described(points, np.where(np.arange(3000) % 150 == 7, 1, 2), np.full(3000, 2))
+    distance = np.square(gallery.descriptors.astype(np.float64) - np.float32(query)).sum(1)
+    expected = np.flatnonzero(gallery.pids[np.argsort(distance, kind="stable")] == 1) + 1
+    (found,) = match_ranks(described(query, [1], [1]), gallery)
+    assert found.tolist() == expected.tolist()
+    assert (found[-1] == 3000) == bool(away)
+
+
 @pytest.mark.parametrize("spread", [1.0, 1e-5], ids=["spread out", "all nearly alike"])
 @pytest.mark.parametrize("block_bytes", [1, 50_000, 1 << 25])
 def test_equal_descriptors_tie_by_gallery_order_whatever_the_block(spread, block_bytes):
