@@ -5,7 +5,7 @@
     graphs      the run exported in float32 and float16, and run by ONNX Runtime on the GPU, if it has one, as the
                 server does without --config-name, and as TensorRT's plans, if it is there; each held against ONNX
                 Runtime on the CPU: the gate of parity, and for float16 the gate of reduced precision
-    serving     one image, and eight in a batch, through all of these in turns
+    serving     one image, and eight in a batch, through all of these in turns, by their 35 views and by one look
 
 What the machine lacks is said and left out. Without a GPU it says so, and measures nothing.
 """
@@ -35,13 +35,16 @@ from bench.fresh import draw_people
 from bench.measure import Out, interleave, machine
 from bench.plan_pipeline import PlanPipeline
 from export.fidelity import BOUNDS, measure_fidelity
+from export.graphs import graph_modules, write_graph
 from export.parity import TOLERANCES, measure_parity, sample_crops
 from export.pipelines import OnnxPipeline, Pipeline
+from export.reduced import write_float16
 from export.samples import load_samples
-from qafm.contract import graphs_in
+from qafm.contract import QUALITY, graph_path, graphs_in
 from qafm.errors import QafmError
 from qafm.files import write_json
 from server.plans import ensure_plans
+from train.checkpoint import load_networks
 from train.presets import load_preset, save_settings
 from train.settings import STAGES, Settings
 
@@ -102,6 +105,7 @@ def check(folder: Path, settings: Settings, console: Console, keep: Callable[...
     console.print(training_table(training))
     for precision in PRECISIONS:
         _python("export", folder / "GPU", "--repository", folder / precision, "--precision", precision, "--data", data)
+    add_one_look(folder)
     exact = OnnxPipeline(folder / "fp32")
     forms, missing = served_forms(folder, console)
     keep(missing=missing)
@@ -110,11 +114,21 @@ def check(folder: Path, settings: Settings, console: Console, keep: Callable[...
     console.print(graphs_table(graphs))
     seconds = {}
     for batch in BATCHES:
-        crops = sample_crops(batch)
-        variants = {form: partial(_describe, each, crops) for form, each in {"CPU fp32": exact, **forms}.items()}
+        variants = ways({"CPU fp32": exact, **forms}, sample_crops(batch))
         seconds[str(batch)] = interleave(variants, ROUNDS, console=console)
         keep(serving_seconds=seconds)
     console.print(serving_table(seconds))
+
+
+def add_one_look(folder: Path) -> None:
+    """The run's network `quality` beside the other graphs in each precision, for its time alone: after so short a
+    training the export leaves it out."""
+    one_look = graph_modules(load_networks(folder / "GPU", quality=True))[QUALITY]
+    exact, half = (graph_path(folder / precision, QUALITY) for precision in PRECISIONS)
+    for graph in (exact, half):
+        graph.parent.mkdir(parents=True, exist_ok=True)
+    write_graph(QUALITY, one_look, exact)
+    write_float16(exact, half)
 
 
 def served_forms(folder: Path, console: Console) -> tuple[dict[str, Pipeline], list[str]]:
@@ -213,8 +227,19 @@ def compared(exact: Pipeline, forms: Mapping[str, Pipeline], run: Path, data: Pa
     return {name: measure_parity(exact, form, sample_crops()) | results[name] for name, form in forms.items()}
 
 
-def _describe(pipeline: Pipeline, crops: list[np.ndarray]) -> None:
-    pipeline.describe(crops)
+def ways(forms: Mapping[str, Pipeline], crops: list[np.ndarray]) -> dict[str, Callable[[], None]]:
+    """By name what describes the crops: each form by 35 views, and by one look where it has one."""
+    found: dict[str, Callable[[], None]] = {}
+    for form, pipeline in forms.items():
+        found[form] = partial(_done, pipeline.describe, crops)
+        if pipeline.has_quality:
+            found[f"{form}, one look"] = partial(_done, pipeline.describe_fast, crops)
+    return found
+
+
+def _done(describe: Callable[[list[np.ndarray]], object], crops: list[np.ndarray]) -> None:
+    # `interleave` takes what is returned for seconds.
+    describe(crops)
 
 
 def training_table(training: dict[str, dict[str, dict[str, Any]]]) -> Table:
