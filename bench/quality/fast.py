@@ -41,6 +41,10 @@ from train.quality.teaching import load_fitted_weighting, load_utility
 from train.quality.utility import Lessons
 
 WHOLE = "test set"
+AGAINST = "35 views against one look"
+MIDDLE, STEEPNESS = 0.85, (0.5, 1.0, 2.0)
+"""Of α that a run might have: its logit at the mean of log Q, where it is 0.7, and how much it rises for each standard
+deviation."""
 
 
 def main(
@@ -106,20 +110,32 @@ class Judge:
         yield Figure(f"rank correlation with 35 views, by {by}", "scatter, mean", WHOLE, float(np.mean(each)))
 
     def used(self, fast: np.ndarray) -> Iterator[Figure]:
-        """What one look costs where quality is used."""
-        alphas = [1 / (1 + np.exp(-numbers[:, ALPHA])) for numbers in (self.exact, fast)]
-        yield Figure("35 views against one look", "α, mean |Δ|", WHOLE, float(np.abs(alphas[0] - alphas[1]).mean()))
+        """What one look costs where quality is used: with the run's α, and with α as functions of Q that vary more."""
         queries, pids = len(self.sides[0].pids), self.sides[0].pids
-        found = []
-        for alpha in alphas:
-            split = np.split(alpha, [queries])
-            query, gallery = (side_at(side, each) for side, each in zip(self.sides, split, strict=True))
-            found.append(evaluate(query, gallery).average_precision)
-        change = difference(found[1], found[0], pids)
-        yield Figure("35 views against one look", "ΔmAP", WHOLE, change.value, *change.interval)
+        exact, told = (1 / (1 + np.exp(-numbers[:, ALPHA])) for numbers in (self.exact, fast))
+        yield from self.weighed(exact, told, AGAINST)
         utilities = [numbers[:queries, UTILITY] for numbers in (fast, self.exact)]
-        area = area_difference(found[0], *utilities, pids)
-        yield Figure("35 views against one look", "Δ area of discard, utility", WHOLE, area.value, *area.interval)
+        area = area_difference(self.precision(exact), *utilities, pids)
+        yield Figure(AGAINST, "Δ area of discard, utility", WHOLE, area.value, *area.interval)
+        middle, deviation = self.exact[:, Q].mean(), self.exact[:, Q].std()
+        for steepness in STEEPNESS:
+            logits = (MIDDLE + steepness * (numbers[:, Q] - middle) / deviation for numbers in (self.exact, fast))
+            exact, told = (1 / (1 + np.exp(-each)) for each in logits)
+            by = f"{AGAINST}, α by Q, {steepness:g} a deviation"
+            yield Figure(by, "α, deviation", WHOLE, float(exact.std()))
+            yield from self.weighed(exact, told, by)
+
+    def weighed(self, exact: np.ndarray, told: np.ndarray, by: str) -> Iterator[Figure]:
+        """How far told α, float [N], are from exact ones, and what that does to mAP."""
+        yield Figure(by, "α, mean |Δ|", WHOLE, float(np.abs(exact - told).mean()))
+        change = difference(self.precision(told), self.precision(exact), self.sides[0].pids)
+        yield Figure(by, "ΔmAP", WHOLE, change.value, *change.interval)
+
+    def precision(self, alpha: np.ndarray) -> np.ndarray:
+        """The average precision of each query, by an α for each picture, float [N]."""
+        split = np.split(alpha, [len(self.sides[0].pids)])
+        query, gallery = (side_at(side, each) for side, each in zip(self.sides, split, strict=True))
+        return evaluate(query, gallery).average_precision
 
     def said_by(self, network: QualityNetwork) -> np.ndarray:
         loader = DataLoader(WholeCrops(self.crops), batch_size=64, collate_fn=collate)

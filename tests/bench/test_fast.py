@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.quality.fast import Judge, lesson_rows, qualities_of
+from bench.quality.fast import AGAINST, Judge, lesson_rows, qualities_of
 from qafm.quality import Quality
 from qafm.utility import direction, numbers
 from qafm.weighting.constant import Constant
@@ -51,11 +51,9 @@ def test_the_same_answers_differ_by_nothing(judge):
         (of, where) for of in ("Q", "utility") for where in ("test set", "none", "blur")
     }
     assert all(figure.value == pytest.approx(1) for figure in told.values())
-    assert {figure.of: figure.value for figure in judge.used(judge.exact)} == {
-        "α, mean |Δ|": 0,
-        "ΔmAP": 0,
-        "Δ area of discard, utility": 0,
-    }
+    used = list(judge.used(judge.exact))
+    assert {figure.of for figure in used} == {"α, mean |Δ|", "ΔmAP", "Δ area of discard, utility", "α, deviation"}
+    assert all(figure.value == 0 for figure in used if figure.of != "α, deviation")
 
 
 def test_other_answers_differ_by_what_they_differ_by(judge):
@@ -66,8 +64,20 @@ def test_other_answers_differ_by_what_they_differ_by(judge):
     told = {(figure.of, figure.where): figure.value for figure in judge.told(fast, "another", every_kind=True)}
     assert told["Q", "none"] == pytest.approx(1) and told["Q", "blur"] == pytest.approx(-1)
     assert abs(told["Q", "test set"]) < 0.4 and told["utility", "test set"] == pytest.approx(-1)
-    used = {figure.of: figure.value for figure in judge.used(fast)}
+    used = {figure.of: figure.value for figure in judge.used(fast) if figure.what == AGAINST}
     assert used["α, mean |Δ|"] == pytest.approx(0.25) and used["ΔmAP"] != 0
+
+
+def test_the_steeper_alpha_is_by_q_the_more_it_differs(judge):
+    fast = judge.exact.copy()
+    fast[:, Q] += np.random.default_rng(1).normal(scale=0.1, size=len(fast))
+    used = [figure for figure in judge.used(fast) if "α by Q" in figure.what]
+    deviations, differences = (
+        [figure.value for figure in used if figure.of == of] for of in ("α, deviation", "α, mean |Δ|")
+    )
+    assert deviations == sorted(deviations) and differences == sorted(differences) and differences[0] > 0
+    # By hand: with half a deviation of Q in the logit, its tenth moves α by at most a quarter of a twentieth.
+    assert differences[0] < 0.05 / 4 and deviations[0] < 0.5 / 4
 
 
 def test_which_pictures_teach_another_network():

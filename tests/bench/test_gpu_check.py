@@ -6,12 +6,15 @@ import io
 import subprocess
 import sys
 
+import onnx
 import pytest
 import torch
+from onnx import TensorProto
 from rich.console import Console
 
 from bench.fresh import draw_people
 from bench.gpu_check import (
+    add_one_look,
     beyond,
     compared,
     graphs_table,
@@ -21,9 +24,12 @@ from bench.gpu_check import (
     speeds,
     trained,
     training_table,
+    ways,
 )
 from bench.training_cost import Cost, probe, step_cost
+from export.parity import sample_crops
 from export.pipelines import OnnxPipeline
+from qafm.contract import QUALITY, graph_path
 from train.presets import load_preset
 
 SETTINGS = load_preset("demo", identities_per_batch=4, images_per_identity=2, workers=0)
@@ -56,11 +62,16 @@ def test_what_the_machine_lacks_is_said(tmp_path, monkeypatch):
 @pytest.mark.training
 def test_a_run_on_the_cpu_its_export_and_the_tables(tmp_path):
     data = draw_people(tmp_path / "data", SETTINGS, 3)
-    run = trained(short(SETTINGS, 1), data, tmp_path / "run", cpu=True)
+    run = trained(short(SETTINGS, 1), data, tmp_path / "GPU", cpu=True)
     measured = speeds(run)
     assert all(stage["images_per_s"] > 0 and stage["losses"] for stage in measured.values())
-    subprocess.run([sys.executable, "-m", "export", run, "--repository", tmp_path / "models"], check=True)
-    exact, again = OnnxPipeline(tmp_path / "models"), OnnxPipeline(tmp_path / "models")
+    subprocess.run([sys.executable, "-m", "export", run, "--repository", tmp_path / "fp32"], check=True)
+    add_one_look(tmp_path)
+    exact, again = OnnxPipeline(tmp_path / "fp32"), OnnxPipeline(tmp_path / "fp32")
+    described = {name: describe() for name, describe in ways({"CPU": exact}, sample_crops(1)).items()}
+    assert described == {"CPU": None, "CPU, one look": None}
+    halves = onnx.load(graph_path(tmp_path / "fp16", QUALITY)).graph.initializer
+    assert TensorProto.FLOAT16 in {weights.data_type for weights in halves}
     same = compared(exact, {"again": again}, run, data)["again"]
     assert same["DESCRIPTOR"] == 0 and same["descriptor_cosine"] == pytest.approx(1)
     off = same | {"DESCRIPTOR": 0.5, "alpha_difference": 0.2}
