@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.fresh import draw_people
+from bench.fresh import draw_people, with_quality
 from bench.measure import Out, interleave, machine
 from bench.plan_pipeline import PlanPipeline
 from export.fidelity import BOUNDS, measure_fidelity
@@ -39,6 +40,7 @@ from export.graphs import graph_modules, write_graph
 from export.parity import TOLERANCES, measure_parity, sample_crops
 from export.pipelines import OnnxPipeline, Pipeline
 from export.reduced import write_float16
+from export.repository import TEMPLATE
 from export.samples import load_samples
 from qafm.contract import QUALITY, graph_path, graphs_in
 from qafm.errors import QafmError
@@ -121,12 +123,12 @@ def check(folder: Path, settings: Settings, console: Console, keep: Callable[...
 
 
 def add_one_look(folder: Path) -> None:
-    """The run's network `quality` beside the other graphs in each precision, for its time alone: after so short a
-    training the export leaves it out."""
-    one_look = graph_modules(load_networks(folder / "GPU", quality=True))[QUALITY]
+    """The network `quality` beside the other graphs in each precision, to be timed and held against the CPU: after so
+    short a training, or none, the export leaves it out."""
+    one_look = graph_modules(with_quality(load_networks(folder / "GPU", quality=True)))[QUALITY]
+    for precision in PRECISIONS:
+        shutil.copytree(TEMPLATE / QUALITY, folder / precision / QUALITY, dirs_exist_ok=True)
     exact, half = (graph_path(folder / precision, QUALITY) for precision in PRECISIONS)
-    for graph in (exact, half):
-        graph.parent.mkdir(parents=True, exist_ok=True)
     write_graph(QUALITY, one_look, exact)
     write_float16(exact, half)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from export.pipelines import Pipeline
-from qafm.contract import ALPHA_FILE, APAN, PLAN_FILE, graphs_in
+from qafm.contract import ALPHA_FILE, APAN, PLAN_FILE, QUALITY, graphs_in
 from qafm.errors import ServerFailed
 from qafm.weighting import load_weighting
 
@@ -31,7 +31,7 @@ class PlanPipeline(Pipeline):
             self.contexts[model] = engine.create_execution_context()
             if self.contexts[model] is None:
                 raise ServerFailed(f"model '{model}': the GPU has no memory left for its plan")
-        self.has_attributes = APAN in self.contexts
+        self.has_quality, self.has_attributes = (name in self.contexts for name in (QUALITY, APAN))
 
     def run(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec, context, device = self.model(model), self.contexts[model], torch.device("cuda")

@@ -112,23 +112,23 @@ class Judge:
     def used(self, fast: np.ndarray) -> Iterator[Figure]:
         """What one look costs where quality is used: with the run's α, and with α as functions of Q that vary more."""
         queries, pids = len(self.sides[0].pids), self.sides[0].pids
-        exact, told = (1 / (1 + np.exp(-numbers[:, ALPHA])) for numbers in (self.exact, fast))
-        yield from self.weighed(exact, told, AGAINST)
+        alpha, fast_alpha = (1 / (1 + np.exp(-numbers[:, ALPHA])) for numbers in (self.exact, fast))
+        yield from self.weighed(alpha, fast_alpha, AGAINST)
         utilities = [numbers[:queries, UTILITY] for numbers in (fast, self.exact)]
-        area = area_difference(self.precision(exact), *utilities, pids)
+        area = area_difference(self.precision(alpha), *utilities, pids)
         yield Figure(AGAINST, "Δ area of discard, utility", WHOLE, area.value, *area.interval)
         middle, deviation = self.exact[:, Q].mean(), self.exact[:, Q].std()
         for steepness in STEEPNESS:
             logits = (MIDDLE + steepness * (numbers[:, Q] - middle) / deviation for numbers in (self.exact, fast))
-            exact, told = (1 / (1 + np.exp(-each)) for each in logits)
+            by_q, fast_by_q = (1 / (1 + np.exp(-each)) for each in logits)
             by = f"{AGAINST}, α by Q, {steepness:g} a deviation"
-            yield Figure(by, "α, deviation", WHOLE, float(exact.std()))
-            yield from self.weighed(exact, told, by)
+            yield Figure(by, "α, deviation", WHOLE, float(by_q.std()))
+            yield from self.weighed(by_q, fast_by_q, by)
 
-    def weighed(self, exact: np.ndarray, told: np.ndarray, by: str) -> Iterator[Figure]:
-        """How far told α, float [N], are from exact ones, and what that does to mAP."""
-        yield Figure(by, "α, mean |Δ|", WHOLE, float(np.abs(exact - told).mean()))
-        change = difference(self.precision(told), self.precision(exact), self.sides[0].pids)
+    def weighed(self, alpha: np.ndarray, fast_alpha: np.ndarray, by: str) -> Iterator[Figure]:
+        """How far the α of one look are from those of the 35 views, both float [N], and what that does to mAP."""
+        yield Figure(by, "α, mean |Δ|", WHOLE, float(np.abs(alpha - fast_alpha).mean()))
+        change = difference(self.precision(fast_alpha), self.precision(alpha), self.sides[0].pids)
         yield Figure(by, "ΔmAP", WHOLE, change.value, *change.interval)
 
     def precision(self, alpha: np.ndarray) -> np.ndarray:

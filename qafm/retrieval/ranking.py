@@ -1,11 +1,13 @@
-"""Exact ranks of the true matches of every query, without sorting the gallery.
+"""Exact ranks of the true matches of every query.
 
 Market-1501's single-query protocol: the gallery is ordered by distance to the query, ties by place in the gallery;
 images of the query's identity taken by the query's own camera are left out; images with pid -1 never count.
 
 A metric needs only the ranks of the true matches, and a rank is a count of closer images. The distances are estimated
-first (`qafm.retrieval.distances`). Images that the estimate cannot tell from a true match are compared again by sums
-whose order is fixed: equal descriptors tie exactly, and ranks are the same on every machine and for every block size.
+first (`qafm.retrieval.distances`) and sorted coarsely, as numbers of 16 bits: what comes well before a true match is
+counted, and what comes near it is looked at. Images that the estimate cannot tell from the match are compared again by
+sums whose order is fixed: equal descriptors tie exactly, and ranks are the same on every machine and for every block
+size.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _COMPARED_MATCHES = 32
 """How many matches are compared exactly with other images at a time, to bound the memory that takes."""
 _LAST_BIN = 2**16 - 1
 _NO_RANGE = 1e-30
-"""Stands for the range of distances that are all the same."""
+"""The least range of distances, so that the scale of the bins stays finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,7 @@ def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray
     """The ranks of a search's matches among `points`, [G,D], by distance from `point`, [D]: ascending int64 [M]."""
     _, estimated, matches, slack = search
     bins, first, last = _in_bins(estimated, estimated[matches] - slack, estimated[matches] + slack)
+    # Of 16 bits this is a radix sort, several times as fast as one of the estimates themselves.
     order = np.argsort(bins, kind="stable")
     closer = np.searchsorted(bins, first, side="left", sorter=order)
     past = np.searchsorted(bins, last, side="right", sorter=order)
@@ -150,13 +153,15 @@ def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray
     return np.sort(closer) + 1
 
 
-def _in_bins(estimated: np.ndarray, nearest: np.ndarray, farthest: np.ndarray) -> Iterator[np.ndarray]:
-    """All three, float32, as numbers of 16 bits, which are sorted several times as fast: what is larger never has a
-    smaller number. Between the nearest and the farthest the numbers are as fine as they can be."""
+def _in_bins(estimated: np.ndarray, nearest: np.ndarray, farthest: np.ndarray) -> list[np.ndarray]:
+    """All three, float32 [G], [M] and [M], as uint16: what is larger never has a smaller number. The numbers are as
+    fine as they can be between the nearest and the farthest of all; what lies outside has the first or the last."""
     lowest = nearest.min()
     scale = np.float32((_LAST_BIN - 2) / max(farthest.max() - lowest, _NO_RANGE))
+    bins = []
     for values in (estimated, nearest, farthest):
         scaled = values - lowest
         scaled *= scale
         scaled += 1
-        yield scaled.clip(0, _LAST_BIN, out=scaled).astype(np.uint16)
+        bins.append(scaled.clip(0, _LAST_BIN, out=scaled).astype(np.uint16))
+    return bins
