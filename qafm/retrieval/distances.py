@@ -25,6 +25,8 @@ from qafm.retrieval.descriptors import Descriptors, require_one_model
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
+_FARTHEST = 1e18
+"""Squares of larger distances, and sums of them, may be beyond float32."""
 _CHUNK_ROWS = 1024
 """How many descriptors are turned into float64 at a time, to bound the memory that takes."""
 
@@ -100,6 +102,7 @@ def estimate(queries: np.ndarray, points: np.ndarray, block_bytes: int) -> Itera
     """Estimate the distances of `queries`, float32 [Q,D], from `points`, float32 [G,D], in blocks of queries.
 
     block_bytes bounds the memory of one block, which holds at least one query. The caller may change a block's arrays.
+    Raises InvalidDescriptors where one is too far from the others for float32.
     """
     if not len(points):
         return
@@ -107,17 +110,29 @@ def estimate(queries: np.ndarray, points: np.ndarray, block_bytes: int) -> Itera
     # centre is subtracted first. This is rounded too, an error like the product's, and within the slack.
     centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = points - centre
-    squares = _squared_lengths(centred).astype(np.float32)
-    longest = float(np.sqrt(squares.max()))
+    squares = _squared_lengths(centred)
+    longest = _in_reach(squares)
+    squares = squares.astype(np.float32)
     count = max(1, block_bytes // (4 * len(points)))
     for start in range(0, len(queries), count):
         rows = slice(start, min(start + count, len(queries)))
         asked = queries[rows] - centre
+        own = _squared_lengths(asked)
+        _in_reach(own)
         relative = asked @ centred.T
         relative *= -2
         relative += squares
-        own = _squared_lengths(asked)
         yield Block(rows, relative, own.astype(np.float32), _slack(points.shape[1], np.sqrt(own), longest))
+
+
+def _in_reach(squares: np.ndarray) -> float:
+    """The largest distance of these squares. Raises InvalidDescriptors."""
+    if not (farthest := float(np.sqrt(squares.max()))) <= _FARTHEST:
+        raise InvalidDescriptors(
+            f"a descriptor is {farthest:.1e} away from the mean of the gallery's; expected at most {_FARTHEST:.0e}, "
+            "which float32 can square; scale them, or rank by cosine distance"
+        )
+    return farthest
 
 
 def _slack(size: int, lengths: np.ndarray, longest: float) -> np.ndarray:

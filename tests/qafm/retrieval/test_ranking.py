@@ -321,6 +321,15 @@ def test_a_tie_goes_to_the_earlier_gallery_image():
     assert match_ranks(query, described([1, 1], [2, 1], [2, 2]))[0].tolist() == [2]
 
 
+@pytest.mark.parametrize("place", ["query", "gallery"])
+def test_descriptors_too_far_for_float32_are_refused(place):
+    near, far = described([[0, 1]], [1], [1]), described([[0, 1e19], [1, 1]], [1, 2], [2, 2])
+    sides = (far, near) if place == "query" else (near, far)
+    with pytest.raises(InvalidDescriptors, match="away from the mean of the gallery's; expected at most 1e"):
+        match_ranks(*sides)
+    assert [len(ranks) for ranks in match_ranks(*sides, distance="cosine")][0] == 1
+
+
 def test_descriptors_of_different_lengths_are_refused():
     with pytest.raises(InvalidDescriptors, match="have 2 numbers, gallery descriptors 3"):
         evaluate(described([[0, 0]], [1], [1]), described([[0, 0, 0]], [1], [2]))
