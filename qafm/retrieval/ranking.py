@@ -128,7 +128,8 @@ def _searches(query: Descriptors, gallery: Descriptors, rows: np.ndarray, block_
 def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray:
     """The ranks of a search's matches among `points`, [G,D], by distance from `point`, [D]: ascending int64 [M]."""
     _, estimated, matches, slack = search
-    bins, first, last = _in_bins(estimated, estimated[matches] - slack, estimated[matches] + slack)
+    own = estimated[matches]
+    bins, first, last = _in_bins(estimated, own - slack, own + slack)
     # Of 16 bits this is a radix sort, several times as fast as one of the estimates themselves.
     order = np.argsort(bins, kind="stable")
     closer = np.searchsorted(bins, first, side="left", sorter=order)
@@ -139,7 +140,7 @@ def _ranks(point: np.ndarray, points: np.ndarray, search: _Search) -> np.ndarray
         which = np.repeat(np.arange(len(chunk)), past[chunk] - closer[chunk])
         candidates = np.concatenate([order[a:b] for a, b in zip(closer[chunk], past[chunk], strict=True)])
         # Where one match is far from all others, a bin holds much that the estimates can tell apart.
-        gap = estimated[candidates] - estimated[matches[chunk]][which]
+        gap = estimated[candidates] - own[chunk][which]
         closer[chunk] += np.bincount(which[gap < -slack], minlength=len(chunk))
         alike = np.abs(gap) <= slack
         which, candidates = which[alike], candidates[alike]
