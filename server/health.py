@@ -105,10 +105,11 @@ def processes_of(server: int) -> dict[int, str]:
 
 
 def children_of(pid: int) -> Iterator[int]:
-    """Of a process, whichever of its threads started them."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # of a thread that has ended
-            yield from map(int, children.read_text().split())
+    """Of a process, whichever of its threads started them; none of one that has ended."""
+    with contextlib.suppress(OSError):  # it ends meanwhile
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # of a thread that has ended
+                yield from map(int, children.read_text().split())
 
 
 def _counts(metrics: str) -> dict[str, tuple[int, bool]]:
